@@ -1,0 +1,62 @@
+import type { Bits } from '../engine/quant.js';
+
+/** How a linear layer is to be quantized; the names are those of the command line. */
+export interface QuantSpec {
+  readonly method: 'gptq' | 'rtn';
+  readonly bits: Bits;
+  /** Columns per group: 16 … 1024, or −1 for one group per output channel. */
+  readonly groupSize: number;
+  readonly symmetric: boolean;
+  /** Processing order of the columns: as they are, act-order, or group-aware order. GPTQ only. */
+  readonly order: 'natural' | 'act' | 'group-aware';
+  /** All scales from the original weights before the column loop. */
+  readonly staticGroups: boolean;
+  /** Damping as a share of the mean diagonal of H. */
+  readonly damp: number;
+  readonly range: 'minmax' | 'mse';
+  /** Refinement sweeps after GPTQ (numerics.md section 2, step 9); 0 for none. */
+  readonly refine: number;
+  /** Smallest zero point the target format can hold. */
+  readonly minZero: 0 | 1;
+}
+
+/** What quantizing one linear layer gave, as figures for the report. */
+export interface QuantStats {
+  /** tr((W−Q) H (W−Q)ᵀ) with the undamped H = (2/n) XᵀX; NaN-free. For data-free runs undefined. */
+  readonly loss?: number;
+  /** The same for round-to-nearest with the same grid settings. */
+  readonly rtnLoss?: number;
+  /** ‖X(W−Q)ᵀ‖² / ‖XWᵀ‖². */
+  readonly relativeOutputError?: number;
+  /** Damping that made the factorisation succeed, as a share of the mean diagonal. */
+  readonly damp?: number;
+  /** Rungs of the damping ladder tried, the successful one last. */
+  readonly dampTried?: readonly number[];
+  /** Value the diagonal was floored to, when even damping 1 failed. */
+  readonly diagonalFloor?: number;
+  /** Input columns that never fired; their weights became zero. */
+  readonly deadColumns?: number;
+  /** Refinement sweeps that ran. */
+  readonly refined: number;
+  /** Groups along K. */
+  readonly groups: number;
+}
+
+/** A quantized linear layer on the host, ready for any format. Value = scale·(code − zero). */
+export interface QuantizedLinear {
+  /** N. */
+  readonly outFeatures: number;
+  /** K. */
+  readonly inFeatures: number;
+  readonly bits: Bits;
+  /** Columns per group; equals inFeatures for per-channel grids. */
+  readonly groupSize: number;
+  /** [N, K·bits/32], codes of a row as one bit stream, least significant bits first. */
+  readonly codes: Uint32Array;
+  /** [N, G], every value representable in float16. */
+  readonly scales: Float32Array;
+  /** [N, G], 0 … 2^bits − 1. */
+  readonly zeros: Uint8Array;
+  /** [K]: group of each input column (g_idx). */
+  readonly groupOf: Uint32Array;
+}
