@@ -1,5 +1,6 @@
 import { FormatError } from '../core/errors.js';
 import type { ByteSource } from './byte-source.js';
+import { jsonErrorPosition } from './json-error-position.js';
 
 export type JsonObject = Readonly<Record<string, unknown>>;
 
@@ -56,9 +57,7 @@ export function parseJson(text: string, file: string): unknown {
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     const advice = 'the file is damaged or was edited by hand: fetch it again or correct it';
-    const position = / at position (\d+)/.exec(reason)?.[1];
-    if (position === undefined) throw new FormatError(`not valid JSON: ${reason}`, { file, advice, cause });
-    const before = body.slice(0, Number(position));
+    const before = body.slice(0, jsonErrorPosition(body));
     const line = before.split('\n').length;
     const column = before.length - before.lastIndexOf('\n');
     const offset = new TextEncoder().encode(before).byteLength;
