@@ -1,0 +1,61 @@
+/** Memory of an `f32` tensor on the cpu engine: float64 for the oracle, float32 for the working engine. */
+export type Reals = Float64Array | Float32Array;
+
+/**
+ * A rectangle of host memory: element (i, j) is `data[offset + i * stride + j]`. The form in which every operation of
+ * the cpu engine receives its operands; offsets and strides in elements.
+ */
+export interface Matrix<T> {
+  readonly data: T;
+  readonly rows: number;
+  readonly cols: number;
+  readonly offset: number;
+  readonly stride: number;
+}
+
+export type RealMatrix = Matrix<Reals>;
+export type ByteMatrix = Matrix<Uint8Array>;
+
+/** Float16 or bfloat16 weights as raw bits. */
+export interface HalfMatrix extends Matrix<Uint16Array> {
+  readonly half: 'f16' | 'bf16';
+}
+
+/** A whole array as a matrix of `cols` columns. */
+export function wholeMatrix<T extends ArrayLike<number>>(data: T, cols: number): Matrix<T> {
+  return { data, rows: cols === 0 ? 0 : data.length / cols, cols, offset: 0, stride: cols };
+}
+
+/** Rows [start, start + rows) of a matrix. */
+export function matrixRows<T>(matrix: Matrix<T>, start: number, rows: number): Matrix<T> {
+  return { ...matrix, rows, offset: matrix.offset + start * matrix.stride };
+}
+
+/** Columns [start, start + cols) of a matrix. */
+export function matrixCols<T>(matrix: Matrix<T>, start: number, cols: number): Matrix<T> {
+  return { ...matrix, cols, offset: matrix.offset + start };
+}
+
+/** New zeroed memory of the same precision as `like`. */
+export function realsLike(like: Reals, length: number): Reals {
+  return like instanceof Float64Array ? new Float64Array(length) : new Float32Array(length);
+}
+
+/** Copies a matrix into `to` row after row without gaps, starting at element 0; converts between precisions. */
+export function packMatrix(from: RealMatrix, to: Reals): void {
+  const { data, rows, cols, offset, stride } = from;
+  if (stride === cols) {
+    to.set(data.subarray(offset, offset + rows * cols), 0);
+    return;
+  }
+  for (let i = 0; i < rows; i++) {
+    const start = offset + i * stride;
+    to.set(data.subarray(start, start + cols), i * cols);
+  }
+}
+
+/** Copies rows without gaps back into a matrix. */
+export function unpackMatrix(from: Reals, to: RealMatrix): void {
+  const { data, rows, cols, offset, stride } = to;
+  for (let i = 0; i < rows; i++) data.set(from.subarray(i * cols, (i + 1) * cols), offset + i * stride);
+}

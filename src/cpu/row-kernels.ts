@@ -1,0 +1,61 @@
+import { siluMul } from './nn/silu-mul.js';
+import { tokenDivergence } from './nn/token-divergence.js';
+import { tokenLoss } from './nn/token-loss.js';
+import { gptqBlock } from './quant/gptq-block.js';
+import { groupRange } from './quant/group-range.js';
+import { quantizeNearest } from './quant/quantize-nearest.js';
+import { refineBlock } from './quant/refine-block.js';
+
+/** How a kernel uses an operand whose rows may be handed to different threads. */
+export type RowAccess = 'in' | 'out' | 'inout';
+
+/** The kernels whose rows are independent: what a worker thread can run. */
+const KERNELS = {
+  'gptq-block': gptqBlock,
+  'refine-block': refineBlock,
+  'group-range': groupRange,
+  'quantize-nearest': quantizeNearest,
+  'silu-mul': siluMul,
+  'token-loss': tokenLoss,
+  'token-divergence': tokenDivergence,
+} as const;
+
+export type RowKernelName = keyof typeof KERNELS;
+export type RowKernelArgs<Name extends RowKernelName> = Parameters<(typeof KERNELS)[Name]>[0];
+
+/**
+ * Operands that are cut by rows, with their access; every other argument goes whole to every thread. An `out` operand
+ * must be written completely.
+ */
+export const ROW_OPERANDS: {
+  readonly [Name in RowKernelName]: Readonly<Partial<Record<keyof RowKernelArgs<Name>, RowAccess>>>;
+} = {
+  'gptq-block': {
+    w: 'in',
+    carried: 'in',
+    error: 'out',
+    codes: 'out',
+    scales: 'in',
+    zeros: 'in',
+    losses: 'inout',
+  },
+  'refine-block': {
+    w: 'in',
+    gradient: 'inout',
+    error: 'inout',
+    codes: 'inout',
+    scales: 'in',
+    zeros: 'in',
+  },
+  'group-range': { w: 'in', scales: 'out', zeros: 'out' },
+  'quantize-nearest': { w: 'in', scales: 'in', zeros: 'in', codes: 'out', error: 'out' },
+  'silu-mul': { gate: 'in', up: 'in', out: 'out' },
+  'token-loss': { logits: 'in', targets: 'in', losses: 'out' },
+  'token-divergence': { reference: 'in', logits: 'in', targets: 'in', stats: 'out' },
+};
+
+/** Runs a row kernel on this thread. */
+export function runRowKernel<Name extends RowKernelName>(name: Name, args: RowKernelArgs<Name>): void {
+  const kernel = KERNELS[name] as (args: RowKernelArgs<Name>) => void;
+  kernel(args);
+}
