@@ -45,7 +45,9 @@ async function importOrt(): Promise<OrtModule | undefined> {
   // Not a literal, so that the compiler does not ask for the optional package's types.
   const specifier: string = 'onnxruntime-node';
   try {
-    return ((await import(specifier)) as { readonly default: OrtModule }).default;
+    const loaded = (await import(specifier)) as OrtModule | { readonly default: OrtModule };
+    // Node gives a CommonJS package as `default`; loaders that compile TypeScript give its names directly.
+    return 'default' in loaded ? loaded.default : loaded;
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? error.code : undefined;
     if (code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND') return undefined;
