@@ -1,0 +1,108 @@
+// nn/token-divergence: P = softmax(reference), Q = softmax(logits) per row; stats gets KL(P‖Q) in nats, P[target],
+// Q[target], and 1 where both have the same largest element (the first of equals) else 0.
+// Dims: n token rows, V vocabulary (< 2²⁴, so that an index is exact in f32).
+// Bindings: 1 reference f32 view [n, V]; 2 logits f32 view [n, V]; 3 targets u32 [n] < V; 4 stats f32 [n, 4].
+// With d = (y − max y) − (x − max x) and its P-mean c, KL = ln Σ P·e^(d−c) = ln(1 + Σ P·φ(d − c)), φ(t) = e^t − 1 − t.
+// Every term is ≥ 0 and nothing cancels, so nearly equal logits keep their relative accuracy; large divergences, where
+// e^t could overflow, use −c − ln(Zx/Zy) instead. One workgroup a row, four passes. Accumulation: f32, then a tree.
+//#if SUBGROUPS
+enable subgroups;
+//#endif
+//#include common/index.wgsl
+//#include common/reduce.wgsl
+struct Params {
+  rows: u32,
+  vocab: u32,
+  reference_offset: u32,
+  reference_stride: u32,
+  logits_offset: u32,
+  logits_stride: u32,
+}
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> reference: array<f32>;
+@group(0) @binding(2) var<storage, read> logits: array<f32>;
+@group(0) @binding(3) var<storage, read> targets: array<u32>;
+@group(0) @binding(4) var<storage, read_write> stats: array<f32>;
+
+// The literal of the largest f32 overflows some parsers.
+const LOWEST = -3.4e38;
+
+struct Top {
+  value: f32,
+  index: f32,
+}
+
+// The largest element of the row over all lanes and its first index.
+fn find_top(own: Top, lane: u32) -> Top {
+  let value = reduce_max(own.value, lane);
+  let candidate = select(LOWEST, -own.index, own.value == value);
+  return Top(value, -reduce_max(candidate, lane));
+}
+
+// e^t − 1 − t; the direct form cancels below 1, the series' remainder there is under 1e-8 of the value.
+fn excess(t: f32) -> f32 {
+  if (abs(t) > 1.0) { return exp(t) - 1.0 - t; }
+  var s = 1.0 + t * (1.0 / 11.0);
+  for (var k = 10.0; k > 2.5; k -= 1.0) { s = 1.0 + t / k * s; }
+  return 0.5 * t * t * s;
+}
+
+// ln(1 + a) for 0 ≤ a ≤ 1 as 2·artanh(a / (2 + a)): WGSL's log is only absolutely accurate near 1.
+fn log_one_plus(a: f32) -> f32 {
+  let z = a / (2.0 + a);
+  let q = z * z;
+  let series = 1.0 / 9.0 + q * (1.0 / 11.0 + q * (1.0 / 13.0 + q * (1.0 / 15.0)));
+  return 2.0 * z * (1.0 + q * (1.0 / 3.0 + q * (1.0 / 5.0 + q * (1.0 / 7.0 + q * series))));
+}
+
+@compute @workgroup_size(256)
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let row = flat_group(group, groups);
+  if (row >= params.rows) { return; }
+  let x_from = params.reference_offset + row * params.reference_stride;
+  let y_from = params.logits_offset + row * params.logits_stride;
+  var own_x = Top(LOWEST, 0.0);
+  var own_y = Top(LOWEST, 0.0);
+  for (var j = lane; j < params.vocab; j += 256u) {
+    if (reference[x_from + j] > own_x.value) { own_x = Top(reference[x_from + j], f32(j)); }
+    if (logits[y_from + j] > own_y.value) { own_y = Top(logits[y_from + j], f32(j)); }
+  }
+  let top_x = find_top(own_x, lane);
+  let top_y = find_top(own_y, lane);
+  let shift = top_y.value - top_x.value;
+  var own_zx = 0.0;
+  var own_zy = 0.0;
+  var own_drift = 0.0;
+  for (var j = lane; j < params.vocab; j += 256u) {
+    let x = reference[x_from + j];
+    let y = logits[y_from + j];
+    let weight = exp(x - top_x.value);
+    own_zx += weight;
+    own_zy += exp(y - top_y.value);
+    own_drift += weight * (y - x - shift);
+  }
+  let zx = reduce_sum(own_zx, lane);
+  let zy = reduce_sum(own_zy, lane);
+  let centre = reduce_sum(own_drift, lane) / zx;
+  let direct = log(zy / zx) - centre;
+  var own_excess = 0.0;
+  for (var j = lane; j < params.vocab; j += 256u) {
+    let x = reference[x_from + j];
+    let t = logits[y_from + j] - x - shift - centre;
+    // Where e^t overflows, e^(x − top) is so small that the product is still right when the exponents are added first.
+    if (t > 20.0) { own_excess += exp(min(x - top_x.value + t, 60.0)); }
+    else { own_excess += exp(x - top_x.value) * excess(t); }
+  }
+  let kl = log_one_plus(min(reduce_sum(own_excess, lane) / zx, 1.0));
+  if (lane == 0u) {
+    let target_index = targets[row];
+    stats[row * 4u] = select(kl, direct, direct > 0.5);
+    stats[row * 4u + 1u] = exp(reference[x_from + target_index] - top_x.value) / zx;
+    stats[row * 4u + 2u] = exp(logits[y_from + target_index] - top_y.value) / zy;
+    stats[row * 4u + 3u] = select(0.0, 1.0, top_x.index == top_y.index);
+  }
+}
