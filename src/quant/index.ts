@@ -1,0 +1,9 @@
+/** Quantizers: weights and Hessians in, records out. No file format, no model. */
+export { accumulateHessian, createHessian, finishHessian, freeHessian, freeHessianSum } from './hessian.js';
+export type { Hessian, HessianSum } from './hessian.js';
+export { quantizeLinear } from './quantize-linear.js';
+export type { QuantizeLinearOptions, QuantizeLinearResult } from './quantize-linear.js';
+export { readQuantizedLinear } from './read-quantized-linear.js';
+export type { QuantSpec, QuantStats, QuantizedLinear } from './records.js';
+export { groupSizeProblem, resolveGroupSize, shapeProblems } from './shape.js';
+export type { LinearShape } from './shape.js';
