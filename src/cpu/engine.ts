@@ -15,6 +15,7 @@ import { createQuantOps } from './ops-quant.js';
 import { OperationQueue } from './queue.js';
 import type { Task } from './queue.js';
 import type { RowPool } from './row-pool.js';
+import { ScratchArena } from './scratch-arena.js';
 import { allocateHost, CpuTensor, elementBytes } from './tensor/cpu-tensor.js';
 import type { Precision } from './tensor/cpu-tensor.js';
 import { hostSource, writeHost } from './tensor/write-host.js';
@@ -68,6 +69,7 @@ class CpuCore implements Omit<Engine, keyof LinalgOps | keyof NnOps | keyof Quan
       library,
       pool: rowPool,
       scratch: this.meter,
+      arena: new ScratchArena(this.meter),
       record: (task) => this.record(task),
     };
     this.info = {
@@ -174,6 +176,7 @@ class CpuCore implements Omit<Engine, keyof LinalgOps | keyof NnOps | keyof Quan
     try {
       await this.queue.idle();
     } finally {
+      this.context.arena.clear();
       await this.options.rowPool?.dispose();
       await this.options.matrixLibrary?.dispose();
     }

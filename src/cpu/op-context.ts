@@ -5,6 +5,7 @@ import type { MatrixLibrary } from './matrix-library.js';
 import { runRowKernel } from './row-kernels.js';
 import type { RowKernelArgs, RowKernelName } from './row-kernels.js';
 import type { RowPool } from './row-pool.js';
+import type { ScratchArena } from './scratch-arena.js';
 import type { Task } from './queue.js';
 import { CpuTensor } from './tensor/cpu-tensor.js';
 import type { Precision } from './tensor/cpu-tensor.js';
@@ -16,6 +17,8 @@ export interface OpContext {
   readonly pool: RowPool | undefined;
   /** Bookkeeping of memory that an operation holds only while it runs. */
   readonly scratch: ScratchMeter;
+  /** Float32 buffers kept between operations; one operation uses them at a time. */
+  readonly arena: ScratchArena;
   /** Records an operation on tensors that were checked before. */
   record(task: Task): void;
 }

@@ -1,3 +1,5 @@
+import { Bug } from '../../core/errors.js';
+import type { RealMatrix } from '../matrix.js';
 import type { OpContext } from '../op-context.js';
 import { gemm } from './gemm.js';
 import type { GemmArgs } from './gemm.js';
@@ -8,16 +10,22 @@ import { gemmByLibrary } from './gemm-by-library.js';
  * Returns undefined when it is already done.
  */
 export function multiply(context: OpContext, args: GemmArgs): void | Promise<void> {
-  const { library } = context;
+  const { library, arena } = context;
   const { a, b, c } = args;
   const k = args.transA ? a.rows : a.cols;
-  if (
-    library === undefined ||
-    c.rows * c.cols * k < library.minMultiplyAdds ||
-    !(a.data instanceof Float32Array && b.data instanceof Float32Array && c.data instanceof Float32Array)
-  ) {
+  if (library === undefined || c.rows * c.cols * k < library.minMultiplyAdds) {
     gemm(args);
-    return;
+    return undefined;
   }
-  return gemmByLibrary(library, context.scratch, args);
+  return gemmByLibrary(library, arena, {
+    ...args,
+    a: { ...a, data: float32(a) },
+    b: { ...b, data: float32(b) },
+    c: { ...c, data: float32(c) },
+  });
+}
+
+function float32(matrix: RealMatrix): Float32Array {
+  if (matrix.data instanceof Float32Array) return matrix.data;
+  throw new Bug('internal: a float64 matrix reached the float32 matrix library');
 }
