@@ -103,26 +103,26 @@ function declaredFlags(lines: readonly string[]): string[] {
   return [...new Set(found)];
 }
 
-/** Every `//#…` line is known, every flag declared, every `//#if` closed, never nested. */
+/** Every `//#…` line is known, every flag declared, every `//#if` closed, at most three deep, with the files they include. */
 function checkConditions(lines: readonly string[], flags: readonly string[], complain: Complain): void {
-  let open = false;
+  let depth = 0;
   for (const line of lines) {
     if (!line.trimStart().startsWith('//#')) continue;
     const [word, ...rest] = line.trim().slice(3).split(/\s+/);
     if (word === 'if') {
-      if (open) complain(`"${line.trim()}" inside another //#if`);
+      depth++;
+      if (depth > 3) complain(`"${line.trim()}" is nested deeper than three`);
       const flag = rest.join(' ').replace(/^!/, '');
       if (!flags.includes(flag)) complain(`"${line.trim()}" uses a flag without a "//#flag ${flag}: …" line`);
-      open = true;
     } else if (word === 'else' || word === 'endif') {
-      if (!open) complain(`//#${word} without //#if`);
-      open = word === 'else';
+      if (depth === 0) complain(`//#${word} without //#if`);
+      if (word === 'endif') depth--;
     } else if (word === 'flag') {
       if (!/^[A-Z][A-Z0-9_]*:$/.test(rest[0] ?? '') || rest.length < 2)
         complain(`"${line.trim()}" should read "//#flag NAME: meaning"`);
     } else if (word !== 'file') complain(`unknown directive "${line.trim()}"`);
   }
-  if (open) complain('//#if without //#endif');
+  if (depth !== 0) complain('//#if without //#endif');
 }
 
 /** Fields of `struct Params`, scalars of four bytes only, so that packing needs no alignment rules. */

@@ -21,12 +21,16 @@ export function resolveFlags(
     throw new Bug(
       `internal: ${shader} declares no flag ${unknown.join(', ')}; it has ${declared.join(', ') || 'none'}`,
     );
-  let keep = true;
+  // One entry per open //#if: whether its current branch is taken.
+  const taken: boolean[] = [];
   const lines = source.split('\n').map((line) => {
     const directive = /^\s*\/\/#(if|else|endif)(?:\s+(!?)(\w+))?/.exec(line);
-    if (directive === null) return keep ? line : '';
-    if (directive[1] === 'if') keep = on.includes(directive[3]) !== (directive[2] === '!');
-    else keep = directive[1] === 'else' ? !keep : true;
+    if (directive === null) return taken.every(Boolean) ? line : '';
+    if (directive[1] === 'if') taken.push(on.includes(directive[3]) !== (directive[2] === '!'));
+    else {
+      const branch = taken.pop();
+      if (directive[1] === 'else') taken.push(branch !== true);
+    }
     return '';
   });
   return lines.join('\n');

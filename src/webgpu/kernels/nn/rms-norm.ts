@@ -1,11 +1,15 @@
+import { ceilDiv } from '../../../core/dims.js';
 import type { NnOps } from '../../../engine/nn.js';
 import type { KernelContext } from '../../kernel-context.js';
 import { checksFor, elementFlags } from '../view-checks.js';
 
-/** shaders/nn/rms-norm.wgsl, one workgroup a row. */
+/**
+ * shaders/nn/rms-norm.wgsl: one workgroup a row; on software adapters, where barriers cost most, one lane a row.
+ */
 export function createRmsNorm(context: KernelContext): Pick<NnOps, 'rmsNorm'> {
   const checks = checksFor('rmsNorm');
-  const reduceFlags = context.facts.subgroups ? ['SUBGROUPS'] : [];
+  const { software, subgroups } = context.facts;
+  const variant = software ? ['ROW_PER_LANE'] : subgroups ? ['SUBGROUPS'] : [];
   return {
     rmsNorm: ({ x, weight, eps, out }) => {
       const { rows, cols } = x;
@@ -15,7 +19,7 @@ export function createRmsNorm(context: KernelContext): Pick<NnOps, 'rmsNorm'> {
       const inPlace = out.tensor === x.tensor;
       context.dispatch({
         shader: 'nn/rms-norm',
-        flags: [...reduceFlags, ...elementFlags(checks, 'weight', weight), ...(inPlace ? ['IN_PLACE'] : [])],
+        flags: [...variant, ...elementFlags(checks, 'weight', weight), ...(inPlace ? ['IN_PLACE'] : [])],
         params: {
           rows,
           cols,
@@ -26,7 +30,7 @@ export function createRmsNorm(context: KernelContext): Pick<NnOps, 'rmsNorm'> {
           eps,
         },
         tensors: inPlace ? [x.tensor, weight] : [x.tensor, weight, out.tensor],
-        workgroups: rows,
+        workgroups: software ? ceilDiv(rows, 256) : rows,
       });
     },
   };

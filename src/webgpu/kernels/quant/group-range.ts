@@ -7,7 +7,7 @@ import { checksFor } from '../view-checks.js';
 const LANES = 64;
 /** Divides the 80 shrink factors of the search evenly. */
 const SEARCH_TEAM = 16;
-/** Columns a lane should have to itself when only minimum and maximum are wanted. */
+/** Columns a lane should have to itself when only minimum and maximum are wanted (software adapters: all). */
 const COLUMNS_PER_LANE = 8;
 
 /** shaders/quant/group-range.wgsl, a team of lanes for each group of each row. */
@@ -27,7 +27,7 @@ export function createGroupRange(context: KernelContext): Pick<QuantOps, 'groupR
       checks.shape('scales', scales, [rows, groups], 'f32');
       checks.shape('zeros', zeros, [rows, groups], 'f32');
       const search = range === 'mse';
-      const team = search ? SEARCH_TEAM : minMaxTeam(groupSize);
+      const team = search ? SEARCH_TEAM : context.facts.software ? 1 : minMaxTeam(groupSize);
       context.dispatch({
         shader: 'quant/group-range',
         flags: search ? ['SEARCH'] : [],
