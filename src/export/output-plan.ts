@@ -1,7 +1,8 @@
 import { Bug } from '../core/errors.js';
-import type { Bits } from '../engine/quant.js';
+
 import type { TensorInfo } from '../formats/safetensors/header.js';
 import type { PlannedTensor } from '../formats/safetensors/shard-plan.js';
+import type { QuantSpec } from '../quant/records.js';
 
 /** A linear that will be quantized, with what decides the shapes of its tensors. */
 export interface PlannedLinear {
@@ -11,7 +12,7 @@ export interface PlannedLinear {
   readonly outFeatures: number;
   /** K. */
   readonly inFeatures: number;
-  readonly bits: Bits;
+  readonly bits: QuantSpec['bits'];
   /** Groups along K. */
   readonly groups: number;
 }

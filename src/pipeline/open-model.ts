@@ -1,0 +1,72 @@
+import { FormatError, UserError } from '../core/errors.js';
+import type { Checkpoint } from '../formats/safetensors/checkpoint.js';
+import { openCheckpoint } from '../formats/safetensors/checkpoint.js';
+import type { ResolvedModel } from '../hub/index.js';
+import type { ByteSource } from '../io/byte-source.js';
+import type { JsonObject } from '../io/json.js';
+import { isJsonObject, readJson, readJsonObject } from '../io/json.js';
+import { parseModelConfig } from '../model/index.js';
+import type { ModelConfig } from '../model/types.js';
+import type { TextTokenizer } from '../text/index.js';
+import { createTokenizer } from '../text/index.js';
+import type { GptqReader } from './gptq-reader.js';
+import { openGptqReader } from './gptq-reader.js';
+import { checkRequiredTensors } from './required-tensors.js';
+
+/** A model whose config and headers are read and found to belong together; no weight is read yet. */
+export interface OpenedModel {
+  readonly model: ResolvedModel;
+  /** config.json as parsed. */
+  readonly configJson: JsonObject;
+  readonly config: ModelConfig;
+  readonly checkpoint: Checkpoint;
+  /** Set for GPTQ checkpoints. */
+  readonly gptq: GptqReader | undefined;
+}
+
+/** Errors: FormatError listing all missing or misshapen tensors; UserError for what halfbyte cannot run. */
+export async function openModel(model: ResolvedModel, signal?: AbortSignal): Promise<OpenedModel> {
+  const configFile = requireFile(model, 'config.json', 'point MODEL at a Hugging Face checkpoint folder');
+  const configJson = await readJsonObject(configFile, signal);
+  const config = parseModelConfig(configJson, configFile.name);
+  const checkpoint = await openCheckpoint(model.files, signal);
+  const gptq = openGptqReader(configJson, checkpoint, configFile.name);
+  checkRequiredTensors(checkpoint, config, (module) => gptq?.has(module) === true);
+  return { model, configJson, config, checkpoint, gptq };
+}
+
+/** The tokenizer beside the weights. */
+export async function openTokenizer(opened: OpenedModel, signal?: AbortSignal): Promise<TextTokenizer> {
+  const advice = 'fetch tokenizer.json of this model, or save it with a fast tokenizer of transformers';
+  const file = requireFile(opened.model, 'tokenizer.json', advice);
+  const configFile = opened.model.files.get('tokenizer_config.json');
+  const config = configFile === undefined ? undefined : await readJson(configFile, signal);
+  return createTokenizer({
+    tokenizer: await readJson(file, signal),
+    ...(config === undefined ? {} : { config }),
+    modelVocabSize: opened.config.vocabSize,
+    file: file.name,
+  });
+}
+
+function requireFile(model: ResolvedModel, name: string, advice: string): ByteSource {
+  const file = model.files.get(name);
+  if (file !== undefined) return file;
+  throw new FormatError(`${name} is missing among its ${model.files.size} files`, {
+    file: model.name,
+    advice,
+  });
+}
+
+/** UserError unless the model's weights are plain numbers. */
+export function refuseQuantized({ configJson, model }: OpenedModel): void {
+  const { quantization_config: quantization } = configJson;
+  if (quantization === undefined || quantization === null) return;
+  const method = isJsonObject(quantization) ? quantization.quant_method : undefined;
+  throw new UserError(
+    `${model.name} is quantized already (${typeof method === 'string' ? method : 'unknown method'})`,
+    {
+      advice: 'quantize the 16-bit model it was made from',
+    },
+  );
+}

@@ -1,0 +1,113 @@
+import { throwIfAborted } from '../core/abort.js';
+import type { ProgressEvent, ProgressListener } from '../core/progress.js';
+import type { CalibratedLinear } from '../calib/index.js';
+import { quantizeLayer } from '../calib/index.js';
+import type { PlannedLinear } from '../export/output-plan.js';
+import type { ForwardContext, HiddenBatch, ModelConfig } from '../model/index.js';
+import { HEAD_NAME, embedWindows, linearNames, loadDecoderLayer, uploadRope } from '../model/index.js';
+import { readQuantizedLinear } from '../quant/index.js';
+import type { DataFreeOptions } from './quantize-data-free.js';
+import { quantizeHead } from './quantize-head.js';
+import type { FinishedLinear } from './quantized-linears.js';
+
+export interface CalibratedOptions extends DataFreeOptions {
+  readonly config: ModelConfig;
+  /** Calibration windows of one length. */
+  readonly windows: readonly Uint32Array[];
+  /** Most tokens of a micro-batch. */
+  readonly batchTokens?: number;
+}
+
+/**
+ * GPTQ, layer by layer in true-sequential order; yields each linear as soon as it is quantized and goes on when asked
+ * for the next. Engine memory: one layer, one Hessian, one micro-batch. Host memory: hidden states, tokens·D·4 bytes
+ * (8 on the float64 engine).
+ */
+export async function* quantizeCalibrated(
+  options: CalibratedOptions,
+): AsyncGenerator<FinishedLinear, void, undefined> {
+  const { engine, config, linears } = options;
+  const planned = new Map(linears.map((linear) => [linear.name, linear]));
+  const progress = createProgress(options);
+  progress.listen({ stage: 'embed', done: 0, total: 1 });
+  const hidden = await embedWindows(options);
+  const rope = uploadRope(engine, config.rope, options.windows[0].length);
+  const run = { options, planned, hidden, rope, listen: progress.listen };
+  try {
+    for (let index = 0; index < config.numHiddenLayers; index++)
+      for await (const finished of quantizeOneLayer(run, index)) {
+        progress.finished(finished);
+        yield finished;
+      }
+    const head = planned.get(HEAD_NAME);
+    if (head === undefined) return;
+    const finished = await quantizeHead({ ...options, head, hidden, onProgress: progress.listen });
+    progress.finished(finished);
+    yield finished;
+  } finally {
+    engine.free(rope.cos, rope.sin);
+  }
+}
+
+interface Run {
+  readonly options: CalibratedOptions;
+  readonly planned: ReadonlyMap<string, PlannedLinear>;
+  readonly hidden: readonly HiddenBatch[];
+  readonly rope: Pick<ForwardContext, 'cos' | 'sin'>;
+  readonly listen: ProgressListener;
+}
+
+async function* quantizeOneLayer(run: Run, index: number): AsyncGenerator<FinishedLinear, void, undefined> {
+  const { options, planned, hidden, rope } = run;
+  const { engine, config, source, spec, signal } = options;
+  throwIfAborted(signal);
+  const isLast = index + 1 === config.numHiddenLayers && !planned.has(HEAD_NAME);
+  // A skipped layer only passes the hidden states on.
+  if (isLast && !linearNames(index).some((name) => planned.has(name))) return;
+  const layer = await loadDecoderLayer({ engine, config, source, index });
+  try {
+    const results = quantizeLayer({
+      engine,
+      layer,
+      hidden,
+      rope,
+      select: (slot) => (planned.has(slot.name) ? spec : undefined),
+      isLast,
+      signal,
+      onProgress: run.listen,
+    });
+    for await (const result of results) yield await toHost(options, result);
+  } finally {
+    layer.free();
+  }
+}
+
+async function toHost(
+  { engine, spec }: CalibratedOptions,
+  { slot, weight, stats, method }: CalibratedLinear,
+): Promise<FinishedLinear> {
+  const linear = await readQuantizedLinear(engine, weight, spec.groupSize);
+  return { name: slot.name, method, linear, stats };
+}
+
+/** One stage "quantize" counted in linears, so that time left can be told; what happens inside is its item. */
+function createProgress({ linears, onProgress }: CalibratedOptions): {
+  readonly listen: ProgressListener;
+  readonly finished: (linear: FinishedLinear) => void;
+} {
+  let done = 0;
+  let figures: Record<string, number | string> = {};
+  const total = linears.length;
+  return {
+    listen: (event: ProgressEvent) => {
+      const batches = event.total > 1 ? ` ${event.done + 1}/${event.total}` : '';
+      const item = `${event.stage}${batches} ${event.item ?? ''}`.trim();
+      onProgress?.({ stage: 'quantize', item, done, total, figures });
+    },
+    finished: ({ name, stats }) => {
+      done += 1;
+      figures = stats.loss === undefined ? {} : { loss: stats.loss };
+      onProgress?.({ stage: 'quantize', item: name, done, total, figures });
+    },
+  };
+}

@@ -1,0 +1,51 @@
+import { throwIfAborted } from '../core/abort.js';
+import type { ProgressListener } from '../core/progress.js';
+import type { Hasher } from '../export/sha256.js';
+import type { ByteSource } from '../io/byte-source.js';
+import { streamChunks } from '../io/stream-chunks.js';
+import type { SourceRecord } from '../report/run-record.js';
+import type { OpenedModel } from './open-model.js';
+
+export interface SourceRecordOptions {
+  readonly opened: OpenedModel;
+  readonly createHasher: () => Hasher;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ProgressListener | undefined;
+}
+
+/** What pins the source: a Hub revision by itself; for local files the hashes of config, tokenizer, index and weights. */
+export async function describeSource(options: SourceRecordOptions): Promise<SourceRecord> {
+  const { model, checkpoint } = options.opened;
+  if (model.revision !== undefined) return { model: model.name, revision: model.revision, sha256: {} };
+  const wanted = ['config.json', 'tokenizer.json', 'model.safetensors.index.json', ...checkpoint.shards];
+  const present = wanted.flatMap((name) => {
+    const source = model.files.get(name);
+    return source === undefined ? [] : [{ name, source }];
+  });
+  const total = present.reduce((sum, { source }) => sum + source.size, 0);
+  const sha256: Record<string, string> = {};
+  let done = 0;
+  for (const { name, source } of present) {
+    options.onProgress?.({ stage: 'hash', item: name, done, total });
+    sha256[name] = await hashSource(source, options);
+    done += source.size;
+  }
+  return { model: folderName(model.name), revision: null, sha256 };
+}
+
+async function hashSource(
+  source: ByteSource,
+  { createHasher, signal }: SourceRecordOptions,
+): Promise<string> {
+  const hasher = createHasher();
+  for await (const bytes of streamChunks(source, 0, source.size, { signal })) {
+    throwIfAborted(signal);
+    hasher.update(bytes);
+  }
+  return hasher.digest();
+}
+
+/** The last part of a path: a folder's place on somebody's machine is nobody else's business. */
+function folderName(path: string): string {
+  return path.split(/[\\/]/).findLast((part) => part !== '') ?? path;
+}
