@@ -41,21 +41,35 @@ export function realsLike(like: Reals, length: number): Reals {
   return like instanceof Float64Array ? new Float64Array(length) : new Float32Array(length);
 }
 
-/** Copies a matrix into `to` row after row without gaps, starting at element 0; converts between precisions. */
-export function packMatrix(from: RealMatrix, to: Reals): void {
-  const { data, rows, cols, offset, stride } = from;
-  if (stride === cols) {
-    to.set(data.subarray(offset, offset + rows * cols), 0);
+/** Columns up to which an element loop copies a row faster than a call of `set`. */
+const SHORT_ROW = 192;
+
+/**
+ * Copies rows × cols elements between strided memories; converts between precisions. The memories may be the same
+ * where the rectangles do not overlap.
+ */
+export function copyRows(from: RealMatrix, to: RealMatrix): void {
+  const { rows, cols } = from;
+  const source = from.data;
+  const target = to.data;
+  if (from.stride === cols && to.stride === cols) {
+    target.set(source.subarray(from.offset, from.offset + rows * cols), to.offset);
     return;
   }
   for (let i = 0; i < rows; i++) {
-    const start = offset + i * stride;
-    to.set(data.subarray(start, start + cols), i * cols);
+    const start = from.offset + i * from.stride;
+    const at = to.offset + i * to.stride;
+    if (cols > SHORT_ROW) target.set(source.subarray(start, start + cols), at);
+    else for (let j = 0; j < cols; j++) target[at + j] = source[start + j];
   }
+}
+
+/** Copies a matrix into `to` row after row without gaps, starting at element 0. */
+export function packMatrix(from: RealMatrix, to: Reals): void {
+  copyRows(from, { data: to, rows: from.rows, cols: from.cols, offset: 0, stride: from.cols });
 }
 
 /** Copies rows without gaps back into a matrix. */
 export function unpackMatrix(from: Reals, to: RealMatrix): void {
-  const { data, rows, cols, offset, stride } = to;
-  for (let i = 0; i < rows; i++) data.set(from.subarray(i * cols, (i + 1) * cols), offset + i * stride);
+  copyRows({ data: from, rows: to.rows, cols: to.cols, offset: 0, stride: to.cols }, to);
 }

@@ -8,6 +8,7 @@ import { bytes, realColumn, reals, runRows, words } from './op-context.js';
 import type { OpContext } from './op-context.js';
 import { checkAffine } from './ops-nn.js';
 import { dequantize } from './quant/dequantize.js';
+import { gptqBlockTiled } from './quant/gptq-block-tiled.js';
 import { packCodes } from './quant/pack-codes.js';
 
 const REAL = ['f32'] as const;
@@ -99,20 +100,15 @@ function blockOps(context: OpContext): Pick<QuantOps, 'gptqBlock' | 'refineBlock
         .tensor('losses', losses, REAL, w.rows)
         .done();
       context.record(() =>
-        runRows(
-          context,
-          'gptq-block',
-          {
-            ...gridOf(options),
-            w: reals(w),
-            carried: reals(carried),
-            l: reals(l),
-            error: reals(error),
-            codes: bytes(codes),
-            losses: { ...realColumn(losses), rows: w.rows },
-          },
-          (w.rows * w.cols * w.cols) / 2,
-        ),
+        gptqBlockTiled(context, {
+          ...gridOf(options),
+          w: reals(w),
+          carried: reals(carried),
+          l: reals(l),
+          error: reals(error),
+          codes: bytes(codes),
+          losses: { ...realColumn(losses), rows: w.rows },
+        }),
       );
     },
     refineBlock(options) {

@@ -5,11 +5,11 @@
  */
 import type { Triangle } from '../../engine/linalg.js';
 import type { MatrixLibrary } from '../matrix-library.js';
-import { matrixRows } from '../matrix.js';
+import { matrixRows, packMatrix, unpackMatrix } from '../matrix.js';
 import type { Matrix } from '../matrix.js';
 import type { ScratchArena } from '../scratch-arena.js';
 import { triangleColumns } from './gemm.js';
-import { packRows, packTransposed } from './pack-operand.js';
+import { packTransposed } from './pack-transposed.js';
 
 type Float32Matrix = Matrix<Float32Array>;
 
@@ -118,7 +118,7 @@ class LibraryGemm {
     const columns = { ...a, cols: rows, offset: a.offset + row };
     // A trimmed tile needs some of the rows of op(a), which only lie together in the form [rows, K].
     const transposed = this.args.triangle === undefined && c.cols < MIN_COLS_TO_TRANSPOSE;
-    if (transposed) packRows(columns, data);
+    if (transposed) packMatrix(columns, data);
     else packTransposed(columns, data);
     return { data, transposed };
   }
@@ -128,7 +128,7 @@ class LibraryGemm {
     if (transB) return this.contiguousRows('b', b, tile.col, tile.cols);
     if (tile.cols === b.cols) return this.contiguousRows('b', b, 0, b.rows);
     const data = this.arena.take('b', tile.cols * this.k);
-    packRows({ ...b, cols: tile.cols, offset: b.offset + tile.col }, data);
+    packMatrix({ ...b, cols: tile.cols, offset: b.offset + tile.col }, data);
     return data;
   }
 
@@ -137,7 +137,7 @@ class LibraryGemm {
     const part = matrixRows(matrix, row, rows);
     if (isContiguous(matrix)) return part.data.subarray(part.offset, part.offset + rows * part.cols);
     const data = this.arena.take(slot, rows * part.cols);
-    packRows(part, data);
+    packMatrix(part, data);
     return data;
   }
 
@@ -164,34 +164,33 @@ class LibraryGemm {
   /** c ← alpha·result + beta·c inside the tile, where the triangle lets through. */
   private mergeTile(tile: Tile, result: Float32Array): void {
     const { c, alpha, beta, triangle } = this.args;
+    if (triangle === undefined && beta === 0 && alpha === 1) {
+      const { offset } = matrixRows(c, tile.row, tile.rows);
+      unpackMatrix(result, { ...c, rows: tile.rows, cols: tile.cols, offset: offset + tile.col });
+      return;
+    }
     for (let i = 0; i < tile.rows; i++) {
       const limits = triangleColumns(tile.row + i, c.cols, triangle);
       const from = Math.max(limits.from, tile.col);
-      const count = Math.min(limits.to, tile.col + tile.cols) - from;
       const source = i * tile.cols + from - tile.col;
       const target = c.offset + (tile.row + i) * c.stride + from;
-      if (count > 0) mergeRow({ result, source, c: c.data, target, count, alpha, beta });
+      const count = Math.min(limits.to, tile.col + tile.cols) - from;
+      if (beta === 1) addRow(c.data, target, result, source, count, alpha);
+      else for (let j = 0; j < count; j++) c.data[target + j] = alpha * result[source + j];
     }
   }
 }
 
-interface MergeRow {
-  readonly result: Float32Array;
-  readonly source: number;
-  readonly c: Float32Array;
-  readonly target: number;
-  readonly count: number;
-  readonly alpha: number;
-  readonly beta: 0 | 1;
-}
-
-function mergeRow({ result, source, c, target, count, alpha, beta }: MergeRow): void {
-  if (beta === 0) {
-    if (alpha === 1) c.set(result.subarray(source, source + count), target);
-    else for (let j = 0; j < count; j++) c[target + j] = alpha * result[source + j];
-    return;
-  }
-  if (alpha === 1) for (let j = 0; j < count; j++) c[target + j] += result[source + j];
-  else if (alpha === -1) for (let j = 0; j < count; j++) c[target + j] -= result[source + j];
-  else for (let j = 0; j < count; j++) c[target + j] += alpha * result[source + j];
+/** to[target …] += alpha·from[source …], `count` elements. */
+function addRow(
+  to: Float32Array,
+  target: number,
+  from: Float32Array,
+  source: number,
+  count: number,
+  alpha: number,
+): void {
+  if (alpha === 1) for (let j = 0; j < count; j++) to[target + j] += from[source + j];
+  else if (alpha === -1) for (let j = 0; j < count; j++) to[target + j] -= from[source + j];
+  else for (let j = 0; j < count; j++) to[target + j] += alpha * from[source + j];
 }

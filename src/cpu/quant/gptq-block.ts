@@ -23,45 +23,89 @@ export interface GptqBlockArgs {
   readonly losses: RealMatrix;
 }
 
+/** Rows done together, so that one element of L serves four independent sums. */
+const LANES = 4;
+
 /**
  * GPTQ's column loop inside one block (numerics.md section 2, steps 5 and 6), rows independent, in float64:
  * c_j = w_j + (T_j + Σ_{i<j} E_i·L[j,i]) / L[j,j]; Q_j = grid(c_j); E_j = w_j − Q_j.
  */
 export function gptqBlock(args: GptqBlockArgs): void {
-  const { w, carried, error, codes, losses, scales, zeros, groupOf, firstColumn } = args;
+  const { w, carried } = args;
   const n = w.cols;
-  const top = 2 ** args.bits - 1;
   const l = lowerTriangle(args.l);
-  const row = new Float64Array(n);
-  for (let r = 0; r < w.rows; r++) {
-    const wAt = w.offset + r * w.stride;
-    const tAt = carried.offset + r * carried.stride;
-    const eAt = error.offset + r * error.stride;
-    const codeAt = codes.offset + r * codes.stride;
-    const scaleAt = scales.offset + r * scales.stride;
-    const zeroAt = zeros.offset + r * zeros.stride;
-    let loss = 0;
+  /** Errors of the four rows, interleaved: E of row r + lane and column i at LANES·i + lane. */
+  const errors = new Float64Array(LANES * n);
+  const sums = new Float64Array(LANES);
+  const losses = new Float64Array(LANES);
+  for (let row = 0; row < w.rows; row += LANES) {
+    const lanes = Math.min(LANES, w.rows - row);
+    errors.fill(0);
+    losses.fill(0);
     for (let j = 0; j < n; j++) {
-      const line = j * n;
-      let sum = carried.data[tAt + j];
-      for (let i = 0; i < j; i++) sum += row[i] * l[line + i];
-      const pivot = l[line + j];
-      const original = w.data[wAt + j];
-      const corrected = original + sum / pivot;
-      const group = groupOf[firstColumn + j];
-      const scale = scales.data[scaleAt + group];
-      const zero = zeros.data[zeroAt + group];
-      let code = corrected / scale + ROUND_MAGIC - ROUND_MAGIC + zero;
-      if (code < 0) code = 0;
-      if (code > top) code = top;
-      const value = scale * (code - zero);
-      const miss = pivot * (corrected - value);
-      loss += miss * miss;
-      row[j] = original - value;
-      codes.data[codeAt + j] = code;
-      error.data[eAt + j] = row[j];
+      addErrors(errors, l, j * n, j, sums);
+      for (let lane = 0; lane < lanes; lane++)
+        sums[lane] += carried.data[carried.offset + (row + lane) * carried.stride + j];
+      quantizeColumn(args, { row, lanes, j, pivot: l[j * n + j] }, sums, errors, losses);
     }
-    losses.data[losses.offset + r * losses.stride] += loss;
+    const target = args.losses;
+    for (let lane = 0; lane < lanes; lane++)
+      target.data[target.offset + (row + lane) * target.stride] += losses[lane];
+  }
+}
+
+/** sums[lane] ← Σ_{i<count} errors[i, lane]·l[line + i]. */
+function addErrors(
+  errors: Float64Array,
+  l: Float64Array,
+  line: number,
+  count: number,
+  sums: Float64Array,
+): void {
+  let s0 = 0;
+  let s1 = 0;
+  let s2 = 0;
+  let s3 = 0;
+  for (let i = 0, at = 0; i < count; i++, at += LANES) {
+    const factor = l[line + i];
+    s0 += errors[at] * factor;
+    s1 += errors[at + 1] * factor;
+    s2 += errors[at + 2] * factor;
+    s3 += errors[at + 3] * factor;
+  }
+  sums[0] = s0;
+  sums[1] = s1;
+  sums[2] = s2;
+  sums[3] = s3;
+}
+
+/** Rounds column j of rows [row, row + lanes) to the grid; `sums` holds what earlier errors carry into them. */
+function quantizeColumn(
+  args: GptqBlockArgs,
+  at: { readonly row: number; readonly lanes: number; readonly j: number; readonly pivot: number },
+  sums: Float64Array,
+  errors: Float64Array,
+  losses: Float64Array,
+): void {
+  const { w, scales, zeros, codes, error } = args;
+  const { row, lanes, j, pivot } = at;
+  const top = 2 ** args.bits - 1;
+  const group = args.groupOf[args.firstColumn + j];
+  for (let lane = 0; lane < lanes; lane++) {
+    const r = row + lane;
+    const original = w.data[w.offset + r * w.stride + j];
+    const corrected = original + sums[lane] / pivot;
+    const scale = scales.data[scales.offset + r * scales.stride + group];
+    const zero = zeros.data[zeros.offset + r * zeros.stride + group];
+    let code = corrected / scale + ROUND_MAGIC - ROUND_MAGIC + zero;
+    if (code < 0) code = 0;
+    if (code > top) code = top;
+    const value = scale * (code - zero);
+    const miss = pivot * (corrected - value);
+    losses[lane] += miss * miss;
+    errors[LANES * j + lane] = original - value;
+    codes.data[codes.offset + r * codes.stride + j] = code;
+    error.data[error.offset + r * error.stride + j] = original - value;
   }
 }
 

@@ -1,4 +1,5 @@
 import { bf16ToF32, f16ToF32 } from '../../core/dtype.js';
+import { copyRows } from '../matrix.js';
 import type { HalfMatrix, RealMatrix } from '../matrix.js';
 
 /** What a weight may be stored as. */
@@ -13,10 +14,7 @@ interface Widening {
 /** to ← from element by element; f16 and bf16 convert exactly. */
 export function copyMatrix(from: DenseMatrix, to: RealMatrix): void {
   if (!('half' in from)) {
-    for (let i = 0; i < from.rows; i++) {
-      const start = from.offset + i * from.stride;
-      to.data.set(from.data.subarray(start, start + from.cols), to.offset + i * to.stride);
-    }
+    copyRows(from, to);
     return;
   }
   const values = new Float32Array(from.cols);

@@ -3,15 +3,6 @@ import type { Matrix } from '../matrix.js';
 /** Side of the square moved at a time: 32 rows of 32 floats are 32·2 cache lines on either side. */
 const TILE = 32;
 
-/** Rows of a matrix one after another without gaps: to[i·cols + j] ← from[i, j]. */
-export function packRows(from: Matrix<Float32Array>, to: Float32Array): void {
-  const { data, rows, cols, offset, stride } = from;
-  for (let i = 0; i < rows; i++) {
-    const start = offset + i * stride;
-    to.set(data.subarray(start, start + cols), i * cols);
-  }
-}
-
 /** Columns of a matrix one after another without gaps: to[j·rows + i] ← from[i, j]. */
 export function packTransposed(from: Matrix<Float32Array>, to: Float32Array): void {
   const { data, rows, cols, offset, stride } = from;
