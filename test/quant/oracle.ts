@@ -37,7 +37,7 @@ export function hessianOf({ inputs, tokens, inFeatures }: Problem): Square {
 }
 
 /** tr(D H Dᵀ) for D [N, K] by checkpoint column. */
-export function quadraticLoss(h: Square, d: Float64Array): number {
+export function quadraticLoss(h: readonly Float64Array[], d: Float64Array): number {
   const size = h.length;
   let loss = 0;
   for (let row = 0; row < d.length; row += size)

@@ -12,7 +12,7 @@ export interface Problem {
   /** The same in bfloat16 bits. */
   readonly weightBits: Uint16Array;
   /** [tokens, K]. */
-  readonly inputs: Float32Array;
+  readonly inputs: Float32Array | Float64Array;
 }
 
 export interface ProblemOptions {
