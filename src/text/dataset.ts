@@ -1,5 +1,5 @@
 import { FormatError, UserError } from '../core/errors.js';
-import { isJsonObject, parseJson } from '../io/json.js';
+import { describeJson, isJsonObject } from '../io/json.js';
 import type { ByteSource } from '../io/byte-source.js';
 import { streamChunks } from '../io/stream-chunks.js';
 
@@ -78,13 +78,23 @@ async function* splitLines(chunks: AsyncIterable<string>): AsyncGenerator<string
 }
 
 function documentText(text: string, file: string, line: number): string {
-  const value = parseJson(text, `${file} line ${line}`);
+  const advice = 'give one document a line, such as {"text": "…"}, or a plain .txt file';
+  const value = parseLine(text, file, line, advice);
   if (isJsonObject(value) && typeof value.text === 'string') return value.text;
-  const found = isJsonObject(value) ? `fields ${Object.keys(value).join(', ') || 'none'}` : typeof value;
+  const found = isJsonObject(value)
+    ? `fields ${Object.keys(value).join(', ') || 'none'}`
+    : describeJson(value);
   throw new UserError(
     `${file} line ${line}: a JSON object with a string field "text" expected, found ${found}`,
-    {
-      advice: 'give one document a line, such as {"text": "…"}, or a plain .txt file',
-    },
+    { advice },
   );
+}
+
+function parseLine(text: string, file: string, line: number, advice: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new FormatError(`line ${line} is not valid JSON: ${reason}`, { file, cause, advice });
+  }
 }

@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { bf16ToF32, f16ToF32 } from '../../src/core/dtype.js';
-import { product } from '../../src/core/dims.js';
 import type { Engine } from '../../src/engine/engine.js';
 import { planRowPanels } from '../../src/engine/panels.js';
 import type { Tensor, TensorDType } from '../../src/engine/tensor.js';
@@ -105,22 +104,28 @@ export function createMapSource(
     engine.upload(part.bytes, part.shape, ENGINE_DTYPES[part.dtype], name);
   return {
     has: (name) => tensors.has(name),
-    dense: async (name, shape) => upload(name, find(name, shape)),
-    densePanels: async (name, shape) => {
-      const whole = find(name, shape);
-      const rowBytes = shape[1] * TENSOR_DTYPE_BYTES[ENGINE_DTYPES[whole.dtype]];
-      return planRowPanels(shape[0], rowBytes, options.panelBytes ?? engine.maxTensorBytes).map(
-        ({ start, rows }) => {
+    dense: (name, shape) => attempt(() => upload(name, find(name, shape))),
+    densePanels: (name, shape) =>
+      attempt(() => {
+        const whole = find(name, shape);
+        const rowBytes = shape[1] * TENSOR_DTYPE_BYTES[ENGINE_DTYPES[whole.dtype]];
+        const panels = planRowPanels(shape[0], rowBytes, options.panelBytes ?? engine.maxTensorBytes);
+        return panels.map(({ start, rows }) => {
           const bytes = whole.bytes.slice(start * rowBytes, (start + rows) * rowBytes);
           return upload(`${name} ${start}`, { ...whole, shape: [rows, shape[1]], bytes });
-        },
-      );
-    },
-    linear: async (module, outFeatures, inFeatures) => {
-      const shape = [outFeatures, inFeatures];
-      const tensor = upload(module, find(`${module}.weight`, shape));
-      if (product(tensor.shape) !== outFeatures * inFeatures) throw new Error('shape');
-      return { kind: 'dense', tensor };
-    },
+        });
+      }),
+    linear: (module, outFeatures, inFeatures) =>
+      attempt(() => ({
+        kind: 'dense',
+        tensor: upload(module, find(`${module}.weight`, [outFeatures, inFeatures])),
+      })),
   };
+}
+
+/** A promise of what `run` returns or throws. */
+function attempt<T>(run: () => T): Promise<T> {
+  return new Promise((resolve) => {
+    resolve(run());
+  });
 }
