@@ -12,7 +12,7 @@ export interface RetryPolicy {
   readonly onRetry?: (error: FetchError, attempt: number) => void;
 }
 
-const DEFAULT_ATTEMPTS = 5;
+export const DEFAULT_ATTEMPTS = 5;
 const DEFAULT_FIRST_DELAY_MS = 500;
 
 /** Runs `task` again while it fails with a retryable FetchError; the last error is thrown as it is. */
@@ -25,9 +25,14 @@ export async function retry<T>(task: (attempt: number) => Promise<T>, policy: Re
     } catch (error) {
       if (!(error instanceof FetchError) || !error.retryable || attempt >= attempts) throw error;
       policy.onRetry?.(error, attempt);
-      await sleep((policy.firstDelayMs ?? DEFAULT_FIRST_DELAY_MS) * 2 ** (attempt - 1), policy.signal);
+      await sleep(retryDelayMs(policy, attempt), policy.signal);
     }
   }
+}
+
+/** The wait after the `attempt`-th failure in a row. */
+export function retryDelayMs(policy: RetryPolicy, attempt: number): number {
+  return (policy.firstDelayMs ?? DEFAULT_FIRST_DELAY_MS) * 2 ** (attempt - 1);
 }
 
 /** The same source, with reads repeated by `policy`. */

@@ -1,10 +1,11 @@
 import type { Stats } from 'node:fs';
-import { lstat, mkdir, open, readdir, rename, rm, statfs } from 'node:fs/promises';
+import { lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { Bug, HalfbyteError, UserError } from '../../../core/errors.js';
+import { Bug, UserError } from '../../../core/errors.js';
 import type { ByteSink } from '../../../io/byte-sink.js';
 import type { OutputFolder } from '../../../io/output-folder.js';
 import { relativeNameProblem } from '../../../io/relative-name.js';
+import { checkFreeSpace, explainWriteError } from './disk-full.js';
 import { createFileSink } from './file-sink.js';
 import { fsError, fsErrorCode } from './fs-error.js';
 import { isStale, partialName } from './partial-name.js';
@@ -66,7 +67,10 @@ function makeFolder(state: FolderState): OutputFolder {
     if (finished || files.has(name)) throw new Bug(`internal: file "${name}" created twice or too late`);
     const place = join(partial, name);
     const explain = (error: unknown, writtenBytes: number): Promise<Error> =>
-      explainWriteError(error, { path, name, writtenBytes, expectedBytes: options.expectedBytes });
+      explainWriteError(error, {
+        ...{ path, folder: dirname(path), name, writtenBytes },
+        expectedBytes: options.expectedBytes,
+      });
     await mkdir(dirname(place), { recursive: true }).catch(async (error: unknown) => {
       throw await explain(error, 0);
     });
@@ -189,44 +193,4 @@ async function syncFolder(path: string): Promise<void> {
   } finally {
     await handle.close();
   }
-}
-
-async function freeBytes(folder: string): Promise<number> {
-  const { bavail, bsize } = await statfs(folder);
-  return bavail * bsize;
-}
-
-async function checkFreeSpace(folder: string, expectedBytes: number, path: string): Promise<void> {
-  const free = await freeBytes(folder);
-  if (free < expectedBytes) throw diskFullError({ path, needed: `${expectedBytes} bytes needed`, free });
-}
-
-interface WriteFailure {
-  readonly path: string;
-  readonly name: string;
-  readonly writtenBytes: number;
-  readonly expectedBytes: number | undefined;
-}
-
-async function explainWriteError(error: unknown, failure: WriteFailure): Promise<Error> {
-  const { path, name, writtenBytes, expectedBytes } = failure;
-  const code = fsErrorCode(error);
-  if (code !== 'ENOSPC' && code !== 'EDQUOT') return fsError(error, `write ${name}`, path);
-  const total = expectedBytes === undefined ? '' : `; the whole folder takes ${expectedBytes} bytes`;
-  const needed = `stopped after ${writtenBytes} bytes of ${name}${total}`;
-  return diskFullError({ path, needed, free: await freeBytes(dirname(path)), cause: error });
-}
-
-interface DiskFull {
-  readonly path: string;
-  readonly needed: string;
-  readonly free: number;
-  readonly cause?: unknown;
-}
-
-function diskFullError({ path, needed, free, cause }: DiskFull): HalfbyteError {
-  return new HalfbyteError(`${path}: the disk is full: ${needed}, ${free} bytes free`, {
-    cause,
-    advice: 'free some space or choose an --out on another disk; nothing was left behind',
-  });
 }

@@ -1,0 +1,60 @@
+import { FormatError } from '../core/errors.js';
+import { isJsonObject } from '../io/json.js';
+import { relativeNameProblem } from '../io/relative-name.js';
+
+export const INDEX_FILE = 'model.safetensors.index.json';
+const SINGLE_FILE = 'model.safetensors';
+/** The only sub-folder whose files a model needs (transformers ≥ 4.55). */
+const CHAT_TEMPLATES = /^additional_chat_templates\/[^/]+\.jinja$/;
+/** Settings, tokenizer, templates, licence, card and remote code (carried along, never run): small files that the output folder carries on. */
+const SIDE_FILE =
+  /^(?:[^/]+\.(?:json|jinja|model|tiktoken|py)|(?:merges|vocab|added_tokens)\.txt|README\.md|(?:LICEN[CS]E|NOTICE|USE_POLICY)[^/]*)$/i;
+/** JSON that belongs to weights we do not read. */
+const FOREIGN = /(?:\.bin|\.h5|\.msgpack|consolidated)[^/]*\.json$|\.safetensors\.index\.json$/i;
+
+/** Small files to fetch beside the weights, out of a repository's listing. */
+export function chooseSideFiles(paths: readonly string[]): string[] {
+  return paths.filter((path) => (SIDE_FILE.test(path) && !FOREIGN.test(path)) || CHAT_TEMPLATES.test(path));
+}
+
+/**
+ * The weight files to fetch: model.safetensors, else the shards that the index names, else every .safetensors file at the
+ * top but Mistral's second copy (consolidated). `readIndex` delivers the index's text.
+ * FormatError when the index cannot be read; absent shards are left to whoever opens the checkpoint.
+ */
+export async function chooseWeightFiles(
+  paths: readonly string[],
+  readIndex: () => Promise<string>,
+): Promise<string[]> {
+  if (paths.includes(SINGLE_FILE)) return [SINGLE_FILE];
+  if (paths.includes(INDEX_FILE)) {
+    const shards = new Set(shardNames(await readIndex()));
+    return [INDEX_FILE, ...paths.filter((path) => shards.has(path))];
+  }
+  return paths.filter((path) => /^[^/]+\.safetensors$/.test(path) && !path.startsWith('consolidated'));
+}
+
+function shardNames(indexText: string): string[] {
+  const map = readWeightMap(indexText);
+  const names = [...new Set(Object.values(map).filter((file) => typeof file === 'string'))];
+  return names.filter((name) => relativeNameProblem(name) === undefined);
+}
+
+function readWeightMap(indexText: string): Readonly<Record<string, unknown>> {
+  let root: unknown;
+  try {
+    root = JSON.parse(indexText);
+  } catch (cause) {
+    throw new FormatError('not valid JSON', {
+      file: INDEX_FILE,
+      cause,
+      advice: 'tell the owner of the repository',
+    });
+  }
+  const map = isJsonObject(root) ? root.weight_map : undefined;
+  if (isJsonObject(map)) return map;
+  throw new FormatError('"weight_map" is missing', {
+    file: INDEX_FILE,
+    advice: 'tell the owner of the repository',
+  });
+}
