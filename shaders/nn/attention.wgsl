@@ -88,7 +88,7 @@ fn main(
   let last = min(first_query + 32u, params.seq_len);
   let begin = max(first_query + 1u, params.window) - params.window;
   for (var first_key = begin / 32u * 32u; first_key < last; first_key += 32u) {
-    var s: mat4x4<f32>; // [key, query]
+    var s = mat4x4<f32>(); // [key, query]; left to the declaration, the zero is missing on lavapipe
     for (var e0 = 0u; e0 < params.head_dim; e0 += 32u) {
       workgroupBarrier();
       for (var i = lane; i < 256u; i += 64u) {

@@ -1,8 +1,10 @@
-// nn/rms-norm: out = x / sqrt(mean(x²) + eps) · weight over the columns of each row, one workgroup a row.
+// nn/rms-norm: out = x / sqrt(mean(x²) + eps) · weight over the columns of each row.
 // Dims: n token rows (or rows × heads), D columns.
 // Bindings: 1 x f32 view [n, D]; 2 weight [D] f32, f16 or bf16; 3 out f32 view [n, D], absent with IN_PLACE.
-// Accumulation: f32, D/256 terms a lane, then a tree.
+// Accumulation: f32; one workgroup a row, D/256 terms a lane, then a tree. With ROW_PER_LANE one lane a row, 4 partial
+// sums, no barriers: software adapters run that faster.
 //#flag IN_PLACE: out is a view of the tensor of x
+//#flag ROW_PER_LANE: one lane a row, 256 rows a workgroup; never with SUBGROUPS
 //#if SUBGROUPS
 enable subgroups;
 //#endif
@@ -36,24 +38,42 @@ fn put(index: u32, value: f32) {
   //#endif
 }
 
+// Σ x² over columns first, first + step, … below cols of the row that begins at `start`.
+fn square_sum(start: u32, first: u32, step: u32) -> f32 {
+  var sums = vec4<f32>();
+  for (var j = first; j < params.cols; j += 4u * step) {
+    for (var part = 0u; part < 4u; part++) {
+      let col = j + part * step;
+      if (col < params.cols) { sums[part] += x[start + col] * x[start + col]; }
+    }
+  }
+  return sums.x + sums.y + (sums.z + sums.w);
+}
+
 @compute @workgroup_size(256)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
+  //#if ROW_PER_LANE
+  let row = flat_group(group, groups) * 256u + lane;
+  let first = 0u;
+  let step = 1u;
+  //#else
   let row = flat_group(group, groups);
+  let first = lane;
+  let step = 256u;
+  //#endif
   if (row >= params.rows) { return; }
   let start = params.x_offset + row * params.x_stride;
   let to = params.out_offset + row * params.out_stride;
-  var squares = 0.0;
-  for (var j = lane; j < params.cols; j += 256u) {
-    let value = x[start + j];
-    squares += value * value;
-  }
-  let mean = reduce_sum(squares, lane) / f32(params.cols);
-  let factor = 1.0 / sqrt(mean + params.eps);
-  for (var j = lane; j < params.cols; j += 256u) {
+  var squares = square_sum(start, first, step);
+  //#if !ROW_PER_LANE
+  squares = reduce_sum(squares, lane);
+  //#endif
+  let factor = 1.0 / sqrt(squares / f32(params.cols) + params.eps);
+  for (var j = first; j < params.cols; j += step) {
     put(to + j, x[start + j] * factor * element_of(weight[element_word(j)], j));
   }
 }
