@@ -145,30 +145,34 @@ describe('what dead processes left', () => {
 });
 
 describe('kill -9', () => {
-  it('leaves no folder or a complete one, whenever it strikes', async () => {
-    const script = new URL('version-writer.ts', import.meta.url).pathname;
-    for (const delayMs of [3, 17, 53]) {
-      const child = spawn(process.execPath, ['--import', 'tsx', script, target, '400000'], {
-        stdio: ['ignore', 'pipe', 'inherit'],
-      });
-      await once(child.stdout, 'data');
-      await new Promise((done) => setTimeout(done, delayMs));
-      child.kill('SIGKILL');
-      await once(child, 'exit');
-      if (existsSync(target)) expectWholeVersion();
-
-      // The next run clears the ruins; it finds the last complete version even if the kill fell between the renames.
-      const next = await createOutputFolder(target, { overwrite: true });
-      expectWholeVersion();
-      await next.abort();
-      expect(readdirSync(root)).toEqual(['model']);
-    }
+  it('leaves no folder or a complete one, whenever it strikes', { timeout: 240_000 }, async () => {
+    await Promise.all([3, 17, 53].map(killAfter));
   });
 
-  function expectWholeVersion(): void {
-    const { version } = JSON.parse(readFileSync(join(target, 'config.json'), 'utf8')) as { version: number };
+  async function killAfter(delayMs: number): Promise<void> {
+    const place = join(root, String(delayMs));
+    const model = join(place, 'model');
+    const script = new URL('version-writer.ts', import.meta.url).pathname;
+    const child = spawn(process.execPath, ['--import', 'tsx', script, model, '400000'], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    await once(child.stdout, 'data');
+    await new Promise((done) => setTimeout(done, delayMs));
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+    if (existsSync(model)) expectWholeVersion(model);
+
+    // The next run clears the ruins; it finds the last complete version even if the kill fell between the renames.
+    const next = await createOutputFolder(model, { overwrite: true });
+    expectWholeVersion(model);
+    await next.abort();
+    expect(readdirSync(place)).toEqual(['model']);
+  }
+
+  function expectWholeVersion(model: string): void {
+    const { version } = JSON.parse(readFileSync(join(model, 'config.json'), 'utf8')) as { version: number };
     for (const name of ['a.bin', 'deep/b.bin']) {
-      expect(readFileSync(join(target, name))).toEqual(Buffer.alloc(400_000, version & 0xff));
+      expect(readFileSync(join(model, name))).toEqual(Buffer.alloc(400_000, version & 0xff));
     }
   }
 });
