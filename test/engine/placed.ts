@@ -52,12 +52,10 @@ export function place(engine: Engine, label: string, placement: Placement): Plac
     view: { tensor, rows, cols, offset: layout.offset, stride },
     take: async () => {
       const data = await engine.read(tensor);
-      const inside = new Set(Array.from({ length: rows * cols }, (_, i) => at(i)));
-      const touched = Array.from(data, (value, i) => (inside.has(i) || value === GUARD[dtype] ? -1 : i));
-      expect(
-        touched.filter((i) => i >= 0),
-        `guards of ${label} that were overwritten`,
-      ).toEqual([]);
+      const own = (i: number): boolean =>
+        i >= layout.offset && i < layout.offset + rows * stride && (i - layout.offset) % stride < cols;
+      const touched = data.findIndex((value, i) => !own(i) && value !== GUARD[dtype]);
+      expect(touched, `first guard of ${label} that was overwritten`).toBe(-1);
       return Float64Array.from({ length: rows * cols }, (_, i) => data[at(i)]);
     },
   };
@@ -84,6 +82,12 @@ function hostArray(dtype: TensorDType, length: number, values?: ArrayLike<number
 /** Seeded float32 values. */
 export function float32s(length: number, next: () => number): Float32Array {
   return Float32Array.from({ length }, next);
+}
+
+/** Index of the first element that is not the same, −1 where there is none. NaN equals nothing. */
+export function firstMismatch(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
+  if (actual.length !== expected.length) return Math.min(actual.length, expected.length);
+  return Array.prototype.findIndex.call(actual, (value: number, i) => value !== expected[i]);
 }
 
 /** Normalised mean squared error Σ(a−b)²/Σb². Fails on values that are not finite and on unequal lengths. */
