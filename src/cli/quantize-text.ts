@@ -1,17 +1,21 @@
-import type { QuantizeReport } from '../report/quantize-report.js';
+import type { LayerRecord, QuantizeReport } from '../report/quantize-report.js';
 import { formatBytes, formatDuration, formatFigure, textTable } from '../report/text-table.js';
 
 /** The report as people read it: one row per linear, then totals. */
 export function quantizeText(report: QuantizeReport): string {
-  const rows = report.layers.map((layer) => [
-    layer.name,
-    formatFigure(layer.loss),
-    formatFigure(layer.rtnLoss),
-    formatFigure(layer.relativeOutputError),
-    formatFigure(layer.damp),
-    String(layer.groups),
-  ]);
-  const header = ['linear', 'loss', 'RTN loss', 'output error', 'damp', 'groups'];
+  const columns: readonly (readonly [string, (layer: LayerRecord) => string])[] = [
+    ['linear', (layer) => layer.name],
+    ['method', (layer) => layer.method],
+    ['loss', (layer) => formatFigure(layer.loss)],
+    ['RTN loss', (layer) => formatFigure(layer.rtnLoss)],
+    ['output error', (layer) => formatFigure(layer.relativeOutputError)],
+    ['damp', (layer) => formatFigure(layer.damp)],
+    ['groups', (layer) => String(layer.groups)],
+  ];
+  // Data-free methods have no losses: columns without a figure are left out.
+  const shown = columns.filter(([, cell]) => report.layers.some((layer) => cell(layer) !== '-'));
+  const header = shown.map(([title]) => title);
+  const rows = report.layers.map((layer) => shown.map(([, cell]) => cell(layer)));
   const skipped = report.skipped.map(({ name, reason }) => `left in 16-bit: ${name}: ${reason}`);
   const rss = report.peakRssBytes === null ? '' : `, peak RSS ${formatBytes(report.peakRssBytes)}`;
   return [

@@ -4,7 +4,7 @@ import { Option } from 'commander';
 import { UserError } from '../core/errors.js';
 import type { Bits } from '../engine/quant.js';
 import { openEngine } from '../platform/node/open-engine.js';
-import { createNativeSha256, packageVersion, peakRssBytes } from '../platform/node/host.js';
+import { nodeHost } from '../platform/node/host.js';
 import { openBundledCalibration } from '../platform/node/data-files.js';
 import { openFileSource } from '../platform/node/files/file-source.js';
 import { createOutputFolder } from '../platform/node/files/output-folder.js';
@@ -141,7 +141,7 @@ async function quantize(model: string, flags: QuantizeFlags, session: Session): 
     openOutput: (expectedBytes) => createOutputFolder(flags.out, { overwrite, expectedBytes }),
     settings,
     ...(calibration === undefined ? {} : { calibration }),
-    host: { version: packageVersion(), createHasher: createNativeSha256, peakRssBytes },
+    host: nodeHost(),
     signal,
     onProgress,
     onNotice,

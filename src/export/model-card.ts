@@ -72,11 +72,12 @@ function methodName(record: ModelCardOptions['record']): string {
 
 function recipeTable({ record, originalBytes, quantizedBytes }: ModelCardOptions): string[] {
   const { calibration, settings } = record;
-  const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(2)} MB`;
+  const sizeText = (bytes: number): string =>
+    bytes < 1e6 ? `${(bytes / 1e3).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(2)} MB`;
   const rows: [string, string][] = [
     ['base model', `${record.source.model}${revisionText(record.source.revision)}`],
     ['bits per weight', record.bitsPerWeight.toFixed(3)],
-    ['weight files', `${megabytes(quantizedBytes)}, from ${megabytes(originalBytes)}`],
+    ['weight files', `${sizeText(quantizedBytes)}, from ${sizeText(originalBytes)}`],
     ['quantized linears', String(record.layers.length)],
     ...Object.entries(settings).map(([key, value]): [string, string] => [key, String(value)]),
     [

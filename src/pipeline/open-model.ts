@@ -4,7 +4,7 @@ import { openCheckpoint } from '../formats/safetensors/checkpoint.js';
 import type { ResolvedModel } from '../hub/index.js';
 import type { ByteSource } from '../io/byte-source.js';
 import type { JsonObject } from '../io/json.js';
-import { isJsonObject, readJson, readJsonObject } from '../io/json.js';
+import { describeJson, isJsonObject, parseJson, readJson, readText } from '../io/json.js';
 import { parseModelConfig } from '../model/index.js';
 import type { ModelConfig } from '../model/types.js';
 import type { TextTokenizer } from '../text/index.js';
@@ -16,8 +16,9 @@ import { checkRequiredTensors } from './required-tensors.js';
 /** A model whose config and headers are read and found to belong together; no weight is read yet. */
 export interface OpenedModel {
   readonly model: ResolvedModel;
-  /** config.json as parsed. */
+  /** config.json as parsed, and as it stands in the file. */
   readonly configJson: JsonObject;
+  readonly configText: string;
   readonly config: ModelConfig;
   readonly checkpoint: Checkpoint;
   /** Set for GPTQ checkpoints. */
@@ -27,12 +28,13 @@ export interface OpenedModel {
 /** Errors: FormatError listing all missing or misshapen tensors; UserError for what halfbyte cannot run. */
 export async function openModel(model: ResolvedModel, signal?: AbortSignal): Promise<OpenedModel> {
   const configFile = requireFile(model, 'config.json', 'point MODEL at a Hugging Face checkpoint folder');
-  const configJson = await readJsonObject(configFile, signal);
+  const configText = await readText(configFile, signal);
+  const configJson = requireObject(parseJson(configText, configFile.name), configFile.name);
   const config = parseModelConfig(configJson, configFile.name);
   const checkpoint = await openCheckpoint(model.files, signal);
   const gptq = openGptqReader(configJson, checkpoint, configFile.name);
   checkRequiredTensors(checkpoint, config, (module) => gptq?.has(module) === true);
-  return { model, configJson, config, checkpoint, gptq };
+  return { model, configJson, configText, config, checkpoint, gptq };
 }
 
 /** The tokenizer beside the weights. */
@@ -47,6 +49,11 @@ export async function openTokenizer(opened: OpenedModel, signal?: AbortSignal): 
     modelVocabSize: opened.config.vocabSize,
     file: file.name,
   });
+}
+
+function requireObject(value: unknown, file: string): JsonObject {
+  if (isJsonObject(value)) return value;
+  throw new FormatError(`a JSON object expected, ${describeJson(value)} found`, { file });
 }
 
 function requireFile(model: ResolvedModel, name: string, advice: string): ByteSource {

@@ -95,7 +95,7 @@ function refuse(skipped: readonly SkippedRecord[]): never {
     )}`,
     {
       advice:
-        'choose a --group-size that divides in_features (or -1), or add --skip-unsupported to leave them in 16-bit',
+        'choose a --group-size that divides in_features (or -1), another --device where a tensor is too large for this one, or add --skip-unsupported to leave them in 16-bit',
     },
   );
 }

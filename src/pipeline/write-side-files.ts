@@ -32,7 +32,10 @@ export async function writeSideFiles(options: SideFilesOptions): Promise<void> {
     quantized: plan.linears.map((linear) => linear.name).filter(isInBlock),
     skipped: plan.skipped.map(({ name }) => name).filter(isInBlock),
   });
-  await folder.writeText('config.json', patchedConfigText(opened.configJson, quantization));
+  await folder.writeText(
+    'config.json',
+    patchedConfigText(opened.configText, opened.configJson, quantization),
+  );
   await folder.writeText('quantize_config.json', jsonText(quantization));
   await copySideFiles(options);
   const record = makeRecord(options);

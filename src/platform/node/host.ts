@@ -36,3 +36,12 @@ export function packageVersion(): string {
   const parsed = JSON.parse(readFileSync(file, 'utf8')) as { readonly version: string };
   return parsed.version;
 }
+
+/** What `quantizeModel` asks of its platform, for Node. */
+export function nodeHost(): {
+  readonly version: string;
+  readonly createHasher: typeof createNativeSha256;
+  readonly peakRssBytes: typeof peakRssBytes;
+} {
+  return { version: packageVersion(), createHasher: createNativeSha256, peakRssBytes };
+}
