@@ -1,7 +1,7 @@
 /**
  * Large float32 products through the matrix library, which wants operands without gaps: c is cut into tiles, strided
  * operands are packed tile by tile into reused scratch, and tiles that a triangle excludes are skipped.
- * Memory: at most MAX_PACK_ELEMS elements for each of a, b and c (more when one row alone is longer).
+ * Memory: at most TileLimits.maxPackElems elements for each of a, b and c (more when one row alone is longer).
  */
 import type { Triangle } from '../../engine/linalg.js';
 import type { MatrixLibrary } from '../matrix-library.js';
@@ -24,11 +24,18 @@ export interface LibraryGemmArgs {
   readonly triangle?: Triangle;
 }
 
-/** 32 MiB. */
-const MAX_PACK_ELEMS = 2 ** 23;
-/** Columns of c per product where a triangle is asked for: half of a tile on the diagonal is computed in vain. */
-const TRIANGLE_COLS = 512;
-const MIN_TILE_COLS = 128;
+/** How c is cut. */
+export interface TileLimits {
+  /** Elements of each packed operand and of a tile of c. */
+  readonly maxPackElems: number;
+  /** Columns of c per product where a triangle is asked for: half of a tile on the diagonal is computed in vain. */
+  readonly triangleCols: number;
+  /** Rows and columns of a tile even where fewer would fit. */
+  readonly minTile: number;
+}
+
+/** 32 MiB per operand. */
+const TILE_LIMITS: TileLimits = { maxPackElems: 2 ** 23, triangleCols: 512, minTile: 128 };
 /** Width of c from which packing aᵀ transposed (about 2 ns an element) beats the library's slower handling of aᵀ. */
 const MIN_COLS_TO_TRANSPOSE = 1024;
 
@@ -44,8 +51,9 @@ export async function gemmByLibrary(
   library: MatrixLibrary,
   arena: ScratchArena,
   args: LibraryGemmArgs,
+  limits: TileLimits = TILE_LIMITS,
 ): Promise<void> {
-  const job = new LibraryGemm(library, arena, args);
+  const job = new LibraryGemm(library, arena, args, limits);
   await job.run();
 }
 
@@ -64,18 +72,20 @@ class LibraryGemm {
     private readonly library: MatrixLibrary,
     private readonly arena: ScratchArena,
     private readonly args: LibraryGemmArgs,
+    limits: TileLimits,
   ) {
     const { a, b, c, transA, transB, triangle } = args;
+    const { maxPackElems, triangleCols, minTile } = limits;
     this.k = transA ? a.rows : a.cols;
     const depth = Math.max(1, this.k);
-    const fit = Math.max(1, Math.floor(MAX_PACK_ELEMS / depth));
+    const fit = Math.max(1, Math.floor(maxPackElems / depth));
     // Rows of op(b) = columns of c that lie together need no packing, in tiles only when b is given transposed.
     const freeB = isContiguous(b) && (transB || (triangle === undefined && b.cols <= fit));
-    const widest = triangle === undefined ? (freeB ? c.cols : Math.max(MIN_TILE_COLS, fit)) : TRIANGLE_COLS;
+    const widest = triangle === undefined ? (freeB ? c.cols : Math.max(minTile, fit)) : triangleCols;
     this.tileCols = Math.min(c.cols, widest);
     const freeA = isContiguous(a) && !transA;
-    const rowsOfC = this.writesDirectly() ? c.rows : Math.max(1, Math.floor(MAX_PACK_ELEMS / this.tileCols));
-    this.tileRows = Math.min(c.rows, rowsOfC, freeA ? c.rows : Math.max(MIN_TILE_COLS, fit));
+    const rowsOfC = this.writesDirectly() ? c.rows : Math.max(1, Math.floor(maxPackElems / this.tileCols));
+    this.tileRows = Math.min(c.rows, rowsOfC, freeA ? c.rows : Math.max(minTile, fit));
   }
 
   async run(): Promise<void> {
