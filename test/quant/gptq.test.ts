@@ -12,10 +12,15 @@ import { makeProblem } from './problem.js';
 import { residual, runQuantizer } from './run-quantizer.js';
 import { strictEngine } from './strict-engine.js';
 
-/** Distance to a rounding boundary, in codes, below which engines may round apart. */
-const DISTANCE = { f64: 1e-9, f32: 5e-3 };
-/** Share of rows that may part from the oracle at a boundary. */
-const BOUNDARY_ROWS = { f64: 0, f32: 0.25 };
+/**
+ * Distance to a rounding boundary, in codes, below which engines may round apart. Measured over the table in float32
+ * (cpu, and webgpu on lavapipe): every parting lies within 5e-4.
+ */
+const DISTANCE = { f64: 1e-9, f32: 1e-3 };
+/** Share of rows that may part from the oracle at a boundary. Measured: at most 2 of 32. */
+const BOUNDARY_ROWS = { f64: 0, f32: 0.125 };
+/** Relative error of the loss that quantizeLinear reports. Measured: at most 1.3e-5. */
+const REPORTED_LOSS = { f64: 1e-9, f32: 1e-4 };
 
 interface Judgement {
   readonly expected: OracleResult;
@@ -58,7 +63,7 @@ async function checkCase(engine: Engine, test: GptqCase, precision: 'f32' | 'f64
 
   const loss = quadraticLoss(truth, residual(problem, linear, test.problem.dead));
   expect(Math.abs(loss / expected.loss - 1)).toBeLessThan(0.01);
-  expect(Math.abs((stats.loss ?? NaN) / loss - 1)).toBeLessThan(1e-3);
+  expect(Math.abs((stats.loss ?? NaN) / loss - 1)).toBeLessThan(REPORTED_LOSS[precision]);
   expect(Math.abs((stats.rtnLoss ?? NaN) / rtnLoss - 1)).toBeLessThan(2e-3);
   expect(Math.abs((stats.relativeOutputError ?? NaN) / (loss / energy) - 1)).toBeLessThan(2e-3);
   expect(stats.loss ?? NaN).toBeLessThan(stats.rtnLoss ?? NaN);
