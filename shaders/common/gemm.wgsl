@@ -1,4 +1,5 @@
-// common/gemm: operands, Params and the write of c ← alpha·a·b + beta·c (+ bias), shared by the gemm variants.
+// common/gemm: operands, Params and the write of c ← alpha·a·b + beta·c (+ bias), shared by the gemm variants. Included
+// after common/triangle and common/dtype.
 // Both operands are read as 4×4 blocks whose column i holds step k+i: of four rows of a, or of four columns of b. Rows
 // and columns past the edge repeat the last one and are never written; steps past K read as zero.
 // Dims: a [M, K] (TRANS_A: [K, M]), b [K, N] or [N, K], c [M, N], all row-major views.
@@ -11,8 +12,6 @@
 //#flag BIAS: bias [N] is added
 //#flag BIAS_HALF: bias holds 16-bit floats
 //#flag BIAS_BF16: those are bfloat16, else float16
-//#flag UPPER: only row + row_offset ≤ col is written
-//#flag LOWER: only row + row_offset ≥ col is written
 struct Params {
   m: u32,
   n: u32,
@@ -23,6 +22,7 @@ struct Params {
   b_stride: u32, // B_CODES: words in a row
   c_offset: u32,
   c_stride: u32,
+  triangle: u32, // see common/triangle
   row_offset: i32,
   tiles_m: u32, // tiles of c down and across
   tiles_n: u32,
@@ -115,41 +115,28 @@ fn bias_half(bits: u32) -> f32 { return bf16_to_f32(bits); }
 fn bias_half(bits: u32) -> f32 { return f16_to_f32(bits); }
 //#endif
 
-fn wanted(row: u32, col: u32) -> bool {
-  var inside = row < params.m && col < params.n;
-  //#if UPPER
-  inside = inside && i32(row) + params.row_offset <= i32(col);
-  //#endif
-  //#if LOWER
-  inside = inside && i32(row) + params.row_offset >= i32(col);
-  //#endif
-  return inside;
-}
-
 // Whether a tile has an element to write: its top right corner (upper) or bottom left one (lower) decides.
 fn tile_wanted(row: u32, col: u32, size: u32) -> bool {
-  var inside = row < params.m && col < params.n;
-  //#if UPPER
-  inside = inside && i32(row) + params.row_offset < i32(col + size);
-  //#endif
-  //#if LOWER
-  inside = inside && i32(row + size) + params.row_offset > i32(col);
-  //#endif
-  return inside;
+  if (row >= params.m || col >= params.n) { return false; }
+  let last = size - 1u;
+  return params.triangle == 0u || (params.triangle == 1u && in_triangle(row, col + last)) ||
+    (params.triangle == 2u && in_triangle(row + last, col));
 }
 
 fn store_one(row: u32, col: u32, sum: f32) {
-  if (!wanted(row, col)) { return; }
+  if (!in_triangle(row, col)) { return; }
   let index = params.c_offset + row * params.c_stride + col;
   var value = params.alpha * sum + bias_at(col);
   if (params.beta != 0u) { value += c[index]; }
   c[index] = value;
 }
 
-// Writes four neighbours of one row of c.
-fn store_four(row: u32, col: u32, sum: vec4<f32>) {
-  store_one(row, col, sum.x);
-  store_one(row, col + 1u, sum.y);
-  store_one(row, col + 2u, sum.z);
-  store_one(row, col + 3u, sum.w);
+// Writes the 4 × 4 block of c at (row, col); column i of `sums` is row + i. A loop with a runtime end on purpose:
+// unrolled, the sixteen guarded writes take a compiler for CPUs longer than all the rest.
+fn store_block(row: u32, col: u32, sums: mat4x4<f32>) {
+  if (row >= params.m || col >= params.n) { return; }
+  var rows = sums;
+  let height = min(4u, params.m - row);
+  let width = min(4u, params.n - col);
+  for (var e = 0u; e < height * width; e++) { store_one(row + e / width, col + e % width, rows[e / width][e % width]); }
 }

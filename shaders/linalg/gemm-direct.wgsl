@@ -5,6 +5,7 @@
 // Accumulation: f32 in registers over all of K, then once into c.
 //#include common/index.wgsl
 //#include common/dtype.wgsl
+//#include common/triangle.wgsl
 //#include common/gemm.wgsl
 //#if B_REAL
 //#include common/gemm-b-real.wgsl
@@ -50,8 +51,5 @@ fn main(
     c2 += am[3].z * bm[3];
     c3 += am[3].w * bm[3];
   }
-  store_four(row, col, c0);
-  store_four(row + 1u, col, c1);
-  store_four(row + 2u, col, c2);
-  store_four(row + 3u, col, c3);
+  store_block(row, col, mat4x4<f32>(c0, c1, c2, c3));
 }

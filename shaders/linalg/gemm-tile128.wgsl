@@ -5,6 +5,7 @@
 // Accumulation: f32 in registers over all of K, then once into c. Workgroup memory: 16 KiB.
 //#include common/index.wgsl
 //#include common/dtype.wgsl
+//#include common/triangle.wgsl
 //#include common/gemm.wgsl
 //#if B_REAL
 //#include common/gemm-b-real.wgsl
@@ -110,20 +111,8 @@ fn main(
   }
   let top = row + 4u * down;
   let left = col + 4u * across;
-  store_four(top + 0u, left, l0);
-  store_four(top + 0u, left + 64u, r0);
-  store_four(top + 1u, left, l1);
-  store_four(top + 1u, left + 64u, r1);
-  store_four(top + 2u, left, l2);
-  store_four(top + 2u, left + 64u, r2);
-  store_four(top + 3u, left, l3);
-  store_four(top + 3u, left + 64u, r3);
-  store_four(top + 64u, left, l4);
-  store_four(top + 64u, left + 64u, r4);
-  store_four(top + 65u, left, l5);
-  store_four(top + 65u, left + 64u, r5);
-  store_four(top + 66u, left, l6);
-  store_four(top + 66u, left + 64u, r6);
-  store_four(top + 67u, left, l7);
-  store_four(top + 67u, left + 64u, r7);
+  store_block(top, left, mat4x4<f32>(l0, l1, l2, l3));
+  store_block(top, left + 64u, mat4x4<f32>(r0, r1, r2, r3));
+  store_block(top + 64u, left, mat4x4<f32>(l4, l5, l6, l7));
+  store_block(top + 64u, left + 64u, mat4x4<f32>(r4, r5, r6, r7));
 }

@@ -5,6 +5,7 @@
 // Accumulation: f32 in registers over all of K, then once into c. Workgroup memory: 16 KiB.
 //#include common/index.wgsl
 //#include common/dtype.wgsl
+//#include common/triangle.wgsl
 //#include common/gemm.wgsl
 //#if B_REAL
 //#include common/gemm-b-real.wgsl
@@ -81,9 +82,5 @@ fn main(
     }
     workgroupBarrier();
   }
-  let first = row + 4u * down;
-  store_four(first, col + 4u * across, c0);
-  store_four(first + 1u, col + 4u * across, c1);
-  store_four(first + 2u, col + 4u * across, c2);
-  store_four(first + 3u, col + 4u * across, c3);
+  store_block(row + 4u * down, col + 4u * across, mat4x4<f32>(c0, c1, c2, c3));
 }

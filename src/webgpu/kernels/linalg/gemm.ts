@@ -4,6 +4,7 @@ import type { GemmOptions, LinalgOps, Triangle } from '../../../engine/linalg.js
 import type { MatrixView, Tensor } from '../../../engine/tensor.js';
 import type { KernelContext } from '../../kernel-context.js';
 import { chooseGemm, type GemmVariant } from './choose-gemm.js';
+import { triangleParams } from './triangle-params.js';
 import { checkView, startsAtFours } from './view-check.js';
 
 /** The right operand in a form that a gemm text can read, with its flags and the tensors from binding 2 on. */
@@ -90,7 +91,7 @@ export function launchGemm(
       b_stride: b.stride,
       c_offset: c.offset,
       c_stride: c.stride,
-      row_offset: triangle?.rowOffset ?? 0,
+      ...triangleParams(triangle),
       tiles_m: tilesM,
       tiles_n: tilesN,
       beta: launch.beta,
@@ -109,12 +110,11 @@ export function launchGemm(
 }
 
 function operandFlags(launch: GemmLaunch, aInC: boolean): string[] {
-  const { a, transA, bias, triangle } = launch;
+  const { a, transA, bias } = launch;
   const flags: string[] = [];
   if (transA) flags.push('TRANS_A');
   if (aInC) flags.push('A_IN_C');
   else if (startsAtFours(a)) flags.push('A_VEC4');
-  if (triangle !== undefined) flags.push(triangle.part === 'upper' ? 'UPPER' : 'LOWER');
   if (bias !== undefined) {
     flags.push('BIAS');
     if (bias.dtype !== 'f32') flags.push('BIAS_HALF');

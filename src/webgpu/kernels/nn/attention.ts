@@ -24,7 +24,6 @@ export function createAttention(context: KernelContext): Pick<NnOps, 'attention'
       const workgroups = (rows / seqLen) * heads * ceilDiv(seqLen, TILE_QUERIES);
       context.dispatch({
         shader: 'nn/attention',
-        flags: headDim > 128 ? ['WIDE'] : [],
         params: {
           seq_len: seqLen,
           heads,

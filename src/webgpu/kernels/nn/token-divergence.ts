@@ -8,7 +8,6 @@ const MAX_VOCAB = 2 ** 24;
 /** shaders/nn/token-divergence.wgsl, one workgroup a row. */
 export function createTokenDivergence(context: KernelContext): Pick<NnOps, 'tokenDivergence'> {
   const checks = checksFor('tokenDivergence');
-  const flags = context.facts.subgroups ? ['SUBGROUPS'] : [];
   return {
     tokenDivergence: ({ reference, logits, targets, stats }) => {
       const { rows, cols } = logits;
@@ -19,7 +18,6 @@ export function createTokenDivergence(context: KernelContext): Pick<NnOps, 'toke
       checks.vector('stats', stats, 4 * rows, 'f32');
       context.dispatch({
         shader: 'nn/token-divergence',
-        flags,
         params: {
           rows,
           vocab: cols,
@@ -27,6 +25,7 @@ export function createTokenDivergence(context: KernelContext): Pick<NnOps, 'toke
           reference_stride: reference.stride,
           logits_offset: logits.offset,
           logits_stride: logits.stride,
+          fan: 16,
         },
         tensors: [reference.tensor, logits.tensor, targets, stats],
         workgroups: rows,
