@@ -4,7 +4,6 @@
 // Bindings: 1 q f32 view [B·T, H·E]; 2 k and 3 v f32 views [B·T, kvHeads·E]; 4 out f32 view [B·T, H·E].
 // One workgroup: 32 queries of one head, 8 × 8 lanes, each 4 queries × 4 keys of the scores and 4 queries × 4
 // columns of each 32-wide chunk of the output. Workgroup memory 14.5 KiB. Accumulation: f32 registers.
-//#flag WIDE: E > 128
 //#include common/index.wgsl
 struct Params {
   seq_len: u32,
@@ -24,11 +23,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> k: array<f32>;
 @group(0) @binding(3) var<storage, read> v: array<f32>;
 @group(0) @binding(4) var<storage, read_write> out: array<f32>;
-//#if WIDE
-const CHUNKS = 8u;
-//#else
-const CHUNKS = 4u;
-//#endif
+const MAX_CHUNKS = 8u; // of 32 elements of a head
 const LOWEST = -3.4e38;
 const PITCH = 9u; // vec4s from one line of a tile to the next; odd, so lines start in different banks
 
@@ -37,25 +32,23 @@ var<workgroup> kv_tile: array<vec4<f32>, 288>; // [32 elements, 8 groups of 4 ke
 var<workgroup> p_tile: array<vec4<f32>, 288>; // [32 keys, 8 groups of 4 queries]
 var<workgroup> partial: array<vec4<f32>, 64>; // [8 groups of 4 queries, 8 lanes]
 
-fn inside(row: u32, e: u32) -> bool {
-  return row < params.seq_len && e < params.head_dim;
-}
-// Element e of four consecutive rows from `row` on; 0 outside the window or the head. `at`: the head's first element.
+// Element e of four consecutive rows from `row` on. `at`: the head's first element. Addresses past the window or the head
+// repeat the last one: such scores are masked or never stored.
 fn q_rows(at: u32, row: u32, e: u32) -> vec4<f32> {
-  var values = vec4<f32>();
-  for (var i = 0u; i < 4u; i++) { if (inside(row + i, e)) { values[i] = q[at + (row + i) * params.q_stride + e]; } }
-  return values;
+  let rows = min(vec4(row) + vec4(0u, 1u, 2u, 3u), vec4(params.seq_len - 1u));
+  let i = at + rows * params.q_stride + min(e, params.head_dim - 1u);
+  return vec4(q[i.x], q[i.y], q[i.z], q[i.w]);
 }
 fn k_rows(at: u32, row: u32, e: u32) -> vec4<f32> {
-  var values = vec4<f32>();
-  for (var i = 0u; i < 4u; i++) { if (inside(row + i, e)) { values[i] = k[at + (row + i) * params.k_stride + e]; } }
-  return values;
+  let rows = min(vec4(row) + vec4(0u, 1u, 2u, 3u), vec4(params.seq_len - 1u));
+  let i = at + rows * params.k_stride + min(e, params.head_dim - 1u);
+  return vec4(k[i.x], k[i.y], k[i.z], k[i.w]);
 }
 // Four consecutive elements of one row.
 fn v_columns(at: u32, row: u32, e: u32) -> vec4<f32> {
-  var values = vec4<f32>();
-  for (var i = 0u; i < 4u; i++) { if (inside(row, e + i)) { values[i] = v[at + row * params.v_stride + e + i]; } }
-  return values;
+  let columns = min(vec4(e) + vec4(0u, 1u, 2u, 3u), vec4(params.head_dim - 1u));
+  let i = at + min(row, params.seq_len - 1u) * params.v_stride + columns;
+  return vec4(v[i.x], v[i.y], v[i.z], v[i.w]);
 }
 
 fn visible(t: vec4<u32>, s: u32) -> vec4<bool> {
@@ -78,11 +71,12 @@ fn main(
   let q_base = params.q_offset + row0 * params.q_stride + head * params.head_dim;
   let k_base = params.k_offset + row0 * params.k_stride + kv_column;
   let v_base = params.v_offset + row0 * params.v_stride + kv_column;
+  let chunks = (params.head_dim + 31u) / 32u;
   let x = lane % 8u;
   let y = lane / 8u;
   let t = vec4(first_query + y * 4u) + vec4(0u, 1u, 2u, 3u);
 
-  var sums: array<vec4<f32>, CHUNKS * 4u>; // [chunk, query] of 4 columns, not yet divided by the total
+  var sums: array<vec4<f32>, MAX_CHUNKS * 4u>; // [chunk, query] of 4 columns, not yet divided by the total
   var top = vec4(LOWEST);
   var total = vec4<f32>(); // of this lane's keys only, until the end
   let last = min(first_query + 32u, params.seq_len);
@@ -96,7 +90,7 @@ fn main(
         kv_tile[i % 32u * PITCH + i / 32u] = k_rows(k_base, first_key + i / 32u * 4u, e0 + i % 32u);
       }
       workgroupBarrier();
-      for (var e = 0u; e < 32u; e++) {
+      for (var e = 0u; e < min(32u, params.head_dim - e0); e++) {
         let a = q_tile[e * PITCH + y];
         let b = kv_tile[e * PITCH + x];
         s += mat4x4(a * b.x, a * b.y, a * b.z, a * b.w);
@@ -118,8 +112,7 @@ fn main(
       total += p;
       p_tile[(x * 4u + i) * PITCH + y] = p;
     }
-    for (var c = 0u; c < CHUNKS; c++) {
-      if (c * 32u >= params.head_dim) { break; }
+    for (var c = 0u; c < chunks; c++) {
       workgroupBarrier();
       for (var i = lane; i < 256u; i += 64u) {
         kv_tile[i / 8u * PITCH + i % 8u] = v_columns(v_base, first_key + i / 8u, c * 32u + i % 8u * 4u);
@@ -127,7 +120,7 @@ fn main(
       workgroupBarrier();
       var part = mat4x4(sums[c * 4u], sums[c * 4u + 1u], sums[c * 4u + 2u], sums[c * 4u + 3u]);
       for (var i = 0u; i < 4u; i++) { part[i] *= shrink[i]; }
-      for (var j = 0u; j < 32u; j++) {
+      for (var j = 0u; j < min(32u, last - first_key); j++) {
         let a = p_tile[j * PITCH + y];
         let b = kv_tile[j * PITCH + x];
         part += mat4x4(b * a.x, b * a.y, b * a.z, b * a.w);
@@ -139,7 +132,7 @@ fn main(
   workgroupBarrier();
   total = vec4<f32>();
   for (var i = 0u; i < 8u; i++) { total += partial[y * 8u + i]; }
-  for (var i = 0u; i < CHUNKS * 16u; i++) { // chunk, query, column
+  for (var i = 0u; i < chunks * 16u; i++) { // chunk, query, column
     let column = i / 16u * 32u + x * 4u + i % 4u;
     let query = i / 4u % 4u;
     if (t[query] < params.seq_len && column < params.head_dim) {

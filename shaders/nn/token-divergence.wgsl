@@ -4,12 +4,9 @@
 // Bindings: 1 reference f32 view [n, V]; 2 logits f32 view [n, V]; 3 targets u32 [n] < V; 4 stats f32 [n, 4].
 // With d = (y − max y) − (x − max x) and its P-mean c, KL = ln Σ P·e^(d−c) = ln(1 + Σ P·φ(d − c)), φ(t) = e^t − 1 − t.
 // Every term is ≥ 0 and nothing cancels, so nearly equal logits keep their relative accuracy; large divergences, where
-// e^t could overflow, use −c − ln(Zx/Zy) instead. One workgroup a row, four passes. Accumulation: f32, then a tree.
-//#if SUBGROUPS
-enable subgroups;
-//#endif
+// e^t could overflow, use −c − ln(Zx/Zy) instead. One workgroup a row, four passes. Accumulation: f32, then two levels of 16.
 //#include common/index.wgsl
-//#include common/reduce.wgsl
+//#include common/reduce-vec4.wgsl
 struct Params {
   rows: u32,
   vocab: u32,
@@ -17,6 +14,7 @@ struct Params {
   reference_stride: u32,
   logits_offset: u32,
   logits_stride: u32,
+  fan: u32, // 16, see common/reduce-vec4.wgsl
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> reference: array<f32>;
@@ -26,18 +24,6 @@ struct Params {
 
 // The literal of the largest f32 overflows some parsers.
 const LOWEST = -3.4e38;
-
-struct Top {
-  value: f32,
-  index: f32,
-}
-
-// The largest element of the row over all lanes and its first index.
-fn find_top(own: Top, lane: u32) -> Top {
-  let value = reduce_max(own.value, lane);
-  let candidate = select(LOWEST, -own.index, own.value == value);
-  return Top(value, -reduce_max(candidate, lane));
-}
 
 // e^t − 1 − t; the direct form cancels below 1, the series' remainder there is under 1e-8 of the value.
 fn excess(t: f32) -> f32 {
@@ -65,44 +51,41 @@ fn main(
   if (row >= params.rows) { return; }
   let x_from = params.reference_offset + row * params.reference_stride;
   let y_from = params.logits_offset + row * params.logits_stride;
-  var own_x = Top(LOWEST, 0.0);
-  var own_y = Top(LOWEST, 0.0);
-  for (var j = lane; j < params.vocab; j += 256u) {
-    if (reference[x_from + j] > own_x.value) { own_x = Top(reference[x_from + j], f32(j)); }
-    if (logits[y_from + j] > own_y.value) { own_y = Top(logits[y_from + j], f32(j)); }
-  }
-  let top_x = find_top(own_x, lane);
-  let top_y = find_top(own_y, lane);
-  let shift = top_y.value - top_x.value;
-  var own_zx = 0.0;
-  var own_zy = 0.0;
-  var own_drift = 0.0;
+  var own_top = vec4(LOWEST); // of reference and logits, with − their first index in z and w
   for (var j = lane; j < params.vocab; j += 256u) {
     let x = reference[x_from + j];
     let y = logits[y_from + j];
-    let weight = exp(x - top_x.value);
-    own_zx += weight;
-    own_zy += exp(y - top_y.value);
-    own_drift += weight * (y - x - shift);
+    if (x > own_top.x) { own_top = vec4(x, own_top.y, -f32(j), own_top.w); }
+    if (y > own_top.y) { own_top = vec4(own_top.x, y, own_top.z, -f32(j)); }
   }
-  let zx = reduce_sum(own_zx, lane);
-  let zy = reduce_sum(own_zy, lane);
-  let centre = reduce_sum(own_drift, lane) / zx;
-  let direct = log(zy / zx) - centre;
+  let tops = reduce_vec4(own_top, lane, params.fan, true).xy;
+  let candidates = select(vec2(LOWEST), own_top.zw, own_top.xy == tops);
+  let indices = reduce_vec4(vec4(candidates, 0.0, 0.0), lane, params.fan, true).xy;
+  let shift = tops.y - tops.x;
+  var own_sums = vec4<f32>(); // Σ e^(x − top), Σ e^(y − top), Σ e^(x − top)·d
+  for (var j = lane; j < params.vocab; j += 256u) {
+    let x = reference[x_from + j];
+    let y = logits[y_from + j];
+    let weight = exp(x - tops.x);
+    own_sums += vec4(weight, exp(y - tops.y), weight * (y - x - shift), 0.0);
+  }
+  let sums = reduce_vec4(own_sums, lane, params.fan, false);
+  let centre = sums.z / sums.x;
+  let direct = log(sums.y / sums.x) - centre;
   var own_excess = 0.0;
   for (var j = lane; j < params.vocab; j += 256u) {
     let x = reference[x_from + j];
     let t = logits[y_from + j] - x - shift - centre;
     // Where e^t overflows, e^(x − top) is so small that the product is still right when the exponents are added first.
-    if (t > 20.0) { own_excess += exp(min(x - top_x.value + t, 60.0)); }
-    else { own_excess += exp(x - top_x.value) * excess(t); }
+    if (t > 20.0) { own_excess += exp(min(x - tops.x + t, 60.0)); }
+    else { own_excess += exp(x - tops.x) * excess(t); }
   }
-  let kl = log_one_plus(min(reduce_sum(own_excess, lane) / zx, 1.0));
+  let kl = log_one_plus(min(reduce_vec4(vec4(own_excess), lane, params.fan, false).x / sums.x, 1.0));
   if (lane == 0u) {
     let target_index = targets[row];
     stats[row * 4u] = select(kl, direct, direct > 0.5);
-    stats[row * 4u + 1u] = exp(reference[x_from + target_index] - top_x.value) / zx;
-    stats[row * 4u + 2u] = exp(logits[y_from + target_index] - top_y.value) / zy;
-    stats[row * 4u + 3u] = select(0.0, 1.0, top_x.index == top_y.index);
+    stats[row * 4u + 1u] = exp(reference[x_from + target_index] - tops.x) / sums.x;
+    stats[row * 4u + 2u] = exp(logits[y_from + target_index] - tops.y) / sums.y;
+    stats[row * 4u + 3u] = select(0.0, 1.0, indices.x == indices.y);
   }
 }

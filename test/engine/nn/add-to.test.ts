@@ -15,7 +15,7 @@ describeKernels('addTo', (pair) => {
     '[$rows, $cols], offset $layout.offset',
     async ({ rows, cols, layout }) => {
       const rng = createRng(8);
-      const xs = float32s(rows * cols, rng.normal);
+      const xs = float32s(rows * cols, () => rng.normal());
       const ys = float32s(rows * cols, () => 100 * rng.normal());
       const run = (engine: Engine): Promise<Float64Array> => {
         const x = place(engine, 'x', { rows, cols, values: xs, layout });

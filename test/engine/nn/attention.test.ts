@@ -4,8 +4,8 @@ import type { Engine } from '../../../src/engine/engine.js';
 import { describeKernels } from '../kernel-cases.js';
 import { float32s, nmse, place, STRIDED, WHOLE, type Layout } from '../placed.js';
 
-/** Measured over all cases: lavapipe 6e-14, SwiftShader 6e-14, cpu f32 2e-15. */
-const MAX_NMSE = 1e-12;
+/** Measured over all cases: lavapipe 7e-13 (sharp scores; 2e-14 without), cpu f32 6e-16. The bound is three times that. */
+const MAX_NMSE = 2e-12;
 
 interface Case {
   readonly windows: number;
@@ -18,8 +18,8 @@ interface Case {
   readonly sharpness?: number;
 }
 
-// Plan: one token; tile of 32 ± 1; several windows; groups of query heads; head sizes on both sides of the chunk of 32
-// and of the wide variant; sliding windows of 1, inside a tile, across tiles, longer than the window; sharp scores.
+// Plan: one token; tile of 32 ± 1; several windows; groups of query heads; head sizes around the chunk of
+// 32 and the largest; sliding windows of 1, inside a tile, across tiles, longer than the window; sharp scores.
 const CASES: readonly Case[] = [
   { windows: 1, seqLen: 1, heads: 1, kvHeads: 1, headDim: 4 },
   { windows: 3, seqLen: 31, heads: 4, kvHeads: 2, headDim: 16 },
@@ -32,6 +32,7 @@ const CASES: readonly Case[] = [
   { windows: 1, seqLen: 130, heads: 1, kvHeads: 1, headDim: 24, slidingWindow: 5 },
   { windows: 1, seqLen: 200, heads: 2, kvHeads: 1, headDim: 32, slidingWindow: 64, sharpness: 4 },
   { windows: 1, seqLen: 40, heads: 1, kvHeads: 1, headDim: 64, slidingWindow: 4096 },
+  { windows: 1, seqLen: 2050, heads: 1, kvHeads: 1, headDim: 8, slidingWindow: 100 },
 ];
 
 function makeInputs({ windows, seqLen, heads, kvHeads, headDim, sharpness = 1 }: Case) {
@@ -39,8 +40,8 @@ function makeInputs({ windows, seqLen, heads, kvHeads, headDim, sharpness = 1 }:
   const rows = windows * seqLen;
   return {
     q: float32s(rows * heads * headDim, () => sharpness * rng.normal()),
-    k: float32s(rows * kvHeads * headDim, rng.normal),
-    v: float32s(rows * kvHeads * headDim, rng.normal),
+    k: float32s(rows * kvHeads * headDim, () => rng.normal()),
+    v: float32s(rows * kvHeads * headDim, () => rng.normal()),
   };
 }
 
@@ -108,7 +109,7 @@ describeKernels('attention', (pair) => {
   it('reads q, k and v as views of one tensor', async () => {
     const rng = createRng(9);
     const rows = 37;
-    const values = float32s(rows * 96, rng.normal);
+    const values = float32s(rows * 96, () => rng.normal());
     const attend = (engine: Engine): Promise<Float64Array> => {
       const { view } = place(engine, 'qkv', { rows, cols: 96, values });
       const out = place(engine, 'out', { rows, cols: 32 });

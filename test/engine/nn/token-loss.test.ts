@@ -4,8 +4,11 @@ import type { Engine } from '../../../src/engine/engine.js';
 import { describeKernels } from '../kernel-cases.js';
 import { float32s, LAYOUTS, largestError, place, upload } from '../placed.js';
 
-/** Of 1 + loss. Measured: lavapipe 4e-7, SwiftShader 4e-7, cpu f32 6e-8. */
-const MAX_ERROR = 1.5e-6;
+/**
+ * Of 1 + loss. Measured: lavapipe 8.5e-8, SwiftShader 6.9e-8, cpu f32 4.7e-8. The bound leaves room for the 2⁻²¹ of
+ * absolute error that WGSL allows log below 2.
+ */
+const MAX_ERROR = 6e-7;
 
 // Plan: rows around the workgroup of 256 and its stride of 1,024, a large vocabulary, a confident model, equal logits.
 const CASES = [

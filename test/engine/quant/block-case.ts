@@ -42,7 +42,7 @@ export function makeBlock(shape: BlockShape, seed: number): BlockCase {
   const firstColumn = 4;
   const tokens = 2 * cols + 8;
   const rank = Math.max(1, cols >> 3);
-  const mix = Float64Array.from({ length: rank * cols }, rng.normal);
+  const mix = Float64Array.from({ length: rank * cols }, () => rng.normal());
   const inputs = Float64Array.from({ length: tokens * cols }, () => 0.3 * rng.normal());
   for (let t = 0; t < tokens; t++)
     for (let r = 0; r < rank; r++) {

@@ -108,9 +108,9 @@ describeKernels('gptqBlock', (pair) => {
         expect(differences.wrong).toBe(0);
         // Measured over all cases: 0 on lavapipe, SwiftShader and cpu f32.
         expect(differences.boundary).toBeLessThanOrEqual(2);
-        // Measured: error 2e-15, losses 4e-13.
-        expect(nmse(found.error, followed.error)).toBeLessThan(1e-13);
-        expect(nmse(found.losses, followed.losses)).toBeLessThan(1e-11);
+        // Measured: error 3e-16, losses 6e-16; a division off by 2.5 ULP reaches the losses.
+        expect(nmse(found.error, followed.error)).toBeLessThan(1e-14);
+        expect(nmse(found.losses, followed.losses)).toBeLessThan(1e-13);
       }
     },
   );

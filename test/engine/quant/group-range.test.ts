@@ -58,7 +58,7 @@ async function run(engine: Engine, test: Case, values: ArrayLike<number>, layout
 function weights({ rows, groups, groupSize }: Case, seed: number): Float32Array {
   const rng = createRng(seed);
   // Groups of very different size, some one-sided, one of zeros, one of a single tiny weight.
-  return float32s(rows * groups * groupSize, rng.normal).map((value, i) => {
+  return float32s(rows * groups * groupSize, () => rng.normal()).map((value, i) => {
     const group = Math.floor(i / groupSize);
     if (group % 11 === 3) return 0;
     if (group % 11 === 5) return i % groupSize === 0 ? 1e-9 : 0;
