@@ -4,6 +4,7 @@ import { addRowDots } from './linalg/add-row-dots.js';
 import { choleskyBlock } from './linalg/cholesky-block.js';
 import { countNonFiniteRows } from './linalg/count-non-finite-rows.js';
 import { getDiagonal, setDiagonal } from './linalg/diagonal.js';
+import { multiplyAddChain } from './linalg/multiply-add-chain.js';
 import { multiply } from './linalg/multiply.js';
 import { scale } from './linalg/scale.js';
 import { solveLeftBlocked } from './linalg/solve-left-blocked.js';
@@ -74,8 +75,12 @@ function factorOps(context: OpContext): Pick<LinalgOps, 'choleskyBlock' | 'solve
 
 function elementOps(
   context: OpContext,
-): Pick<LinalgOps, 'transpose' | 'scale' | 'getDiagonal' | 'setDiagonal' | 'copy'> {
+): Pick<LinalgOps, 'multiplyAddChain' | 'transpose' | 'scale' | 'getDiagonal' | 'setDiagonal' | 'copy'> {
   return {
+    multiplyAddChain({ x, rounds }) {
+      new OpCheck('multiplyAddChain', context).tensor('x', x, REAL).done();
+      context.record(() => multiplyAddChain(realColumn(x).data, rounds));
+    },
     transpose({ from, to, triangle }) {
       new OpCheck('transpose', context)
         .view('from', from, REAL)

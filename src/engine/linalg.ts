@@ -79,6 +79,12 @@ export interface LinalgOps {
   /** Adds to `count` [1] u32 the number of rows of x that hold a NaN or an infinity. */
   countNonFiniteRows(options: { readonly x: MatrixView; readonly count: Tensor }): void;
 
+  /**
+   * For benches and self-checks: x[i] ← Σ over k = 0 … 11 of a, where a starts at x[i] + k/16 and runs `rounds` steps
+   * a ← a·(1 − 2⁻¹³) + 2⁻¹³. 12·rounds multiply-adds per element and next to no memory traffic. x f32; rounds a multiple of 4.
+   */
+  multiplyAddChain(options: { readonly x: Tensor; readonly rounds: number }): void;
+
   /** to ← from element by element, converting f16 and bf16 to f32 exactly. `to` is f32, same rows and cols. */
   copy(options: { readonly from: MatrixView; readonly to: MatrixView }): void;
 }

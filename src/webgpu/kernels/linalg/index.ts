@@ -6,6 +6,7 @@ import { createCholeskyBlock } from './cholesky-block.js';
 import { createCountNonFiniteRows } from './count-non-finite-rows.js';
 import { createDiagonal } from './diagonal.js';
 import { createGemm } from './gemm.js';
+import { createMultiplyAddChain } from './multiply-add-chain.js';
 import { createScale } from './scale.js';
 import { createSolves } from './solve.js';
 import { createTranspose } from './transpose.js';
@@ -21,6 +22,7 @@ export function createLinalgKernels(context: KernelContext): LinalgOps {
     ...createDiagonal(context),
     ...createAddRowDots(context),
     ...createCountNonFiniteRows(context),
+    ...createMultiplyAddChain(context),
     ...createCopy(context),
   };
 }
