@@ -20,9 +20,9 @@ describe('place', () => {
   it.each([0, STRIDED.offset - 1, STRIDED.offset + 3, STRIDED.offset + 12])(
     'notices that element %d, a guard, was overwritten',
     async (at) => {
-      const { view, take } = place(engine, 'm', { rows: 2, cols: 3, values, layout: STRIDED });
-      engine.write(view.tensor, Float32Array.of(0), at);
-      await expect(take()).rejects.toThrow(/guard of m/);
+      const placed = place(engine, 'm', { rows: 2, cols: 3, values, layout: STRIDED });
+      engine.write(placed.view.tensor, Float32Array.of(0), at);
+      await expect(placed.take()).rejects.toThrow(/guard of m/);
     },
   );
 
