@@ -1,6 +1,7 @@
-import { cpus } from 'node:os';
+import { availableParallelism, cpus } from 'node:os';
 import { createCpuEngine } from '../../../cpu/engine.js';
 import type { Engine } from '../../../engine/engine.js';
+import { createWorkerRowPool } from './worker-row-pool.js';
 import { loadOrtMatrixLibrary } from './ort-matrix-library.js';
 
 export interface OpenCpuEngineOptions {
@@ -17,12 +18,13 @@ export interface OpenCpuEngineOptions {
  * loops (info.matrixLibrary says which).
  */
 export async function openCpuEngine(options: OpenCpuEngineOptions = {}): Promise<Engine> {
-  const { precision = 'f32', budgetBytes, threads = 0 } = options;
+  const { precision = 'f32', budgetBytes, threads = availableParallelism() } = options;
   const library = precision === 'f32' ? await loadOrtMatrixLibrary({ threads }) : undefined;
   return createCpuEngine({
     precision,
     adapterName: processorName(),
     ...(library === undefined ? {} : { matrixLibrary: library }),
+    ...(threads > 1 ? { rowPool: createWorkerRowPool(threads - 1) } : {}),
     ...(budgetBytes === undefined ? {} : { budgetBytes }),
   });
 }

@@ -30,7 +30,7 @@ const MIN_MULTIPLY_ADDS = 100_000;
 /**
  * Matrix products by onnxruntime's CPU provider, through graphs of one Gemm node.
  *
- * @param options.threads worker threads of the library; 0 for one per core.
+ * @param options.threads worker threads of the library.
  * @returns undefined when onnxruntime-node is not installed.
  */
 export async function loadOrtMatrixLibrary(options: {
