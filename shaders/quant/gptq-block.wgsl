@@ -1,9 +1,9 @@
 // quant/gptq-block: one block of GPTQ's column loop (numerics: c_j = w_j + (T_j + Σ_{i<j} E_i·L[j,i]) / L[j,j],
 // Q_j = grid(c_j), E_j = w_j − Q_j); rows are independent.
 // Dims: N rows, n ≤ 128 columns of the block, G groups.
-// Bindings: 1 w f32 view [N, n]; 2 carried f32 view [N, n], T on entry, the row's loss in column 0 on exit; 3 l f32 view
-// [n, n], lower triangle; 4 group_of u32 [K]; 5 scales and 6 zeros f32 [N, G]; 7 error f32 view [N, n] out; 8 codes u8
-// view [N, n] out, four to a word. The loss is Σ (L[j,j]·(c_j − Q_j))²; eight storage bindings leave no room for it.
+// Bindings: 1 w f32 view [N, n]; 2 carried f32 view [N, n], T on entry and E on exit (a binding of its own for E would be
+// the ninth); 3 l f32 view [n, n], lower triangle; 4 group_of u32 [K]; 5 scales and 6 zeros f32 [N, G]; 7 codes u8 view
+// [N, n] out, four to a word; 8 losses f32 [N], Σ (L[j,j]·(c_j − Q_j))² is added.
 // Accumulation: f32. 8 rows a workgroup, 32 lanes a row: each step all lanes of a row decide the same code, then spread
 // its error over the columns to the right. With ROW_PER_LANE a lane does a whole row alone without barriers, which
 // software adapters run faster.
@@ -18,7 +18,6 @@ struct Params {
   w_offset: u32, w_stride: u32,
   carried_offset: u32, carried_stride: u32,
   l_offset: u32, l_stride: u32,
-  error_offset: u32, error_stride: u32,
   codes_offset: u32, codes_stride: u32,
   top: f32,
 }
@@ -29,8 +28,8 @@ struct Params {
 @group(0) @binding(4) var<storage, read> group_of: array<u32>;
 @group(0) @binding(5) var<storage, read> scales: array<f32>;
 @group(0) @binding(6) var<storage, read> zeros: array<f32>;
-@group(0) @binding(7) var<storage, read_write> error: array<f32>;
-@group(0) @binding(8) var<storage, read_write> codes: array<u32>;
+@group(0) @binding(7) var<storage, read_write> codes: array<u32>;
+@group(0) @binding(8) var<storage, read_write> losses: array<f32>;
 
 // One row's grid, fetched again only where the group changes.
 struct Grid {
@@ -73,14 +72,14 @@ fn main(
     let miss = pivot * (wanted - value);
     loss += miss * miss;
     errors[j] = original - value;
-    error[params.error_offset + row * params.error_stride + j] = original - value;
+    carried[carried_row + j] = original - value;
     word |= u32(code) << (j % 4u * 8u);
     if (j % 4u == 3u) {
       codes[(params.codes_offset + row * params.codes_stride + j) / 4u] = word;
       word = 0u;
     }
   }
-  carried[carried_row] = loss;
+  losses[row] += loss;
 }
 //#else
 var<workgroup> original: array<f32, 1024>; // [8, 128]
@@ -133,8 +132,8 @@ fn main(
   }
   workgroupBarrier();
   for (var j = member; live && j < params.cols; j += 32u) {
-    error[params.error_offset + row * params.error_stride + j] = pending[slot + j];
+    carried[carried_row + j] = pending[slot + j];
   }
-  if (live && member == 0u) { carried[carried_row] = loss; }
+  if (live && member == 0u) { losses[row] += loss; }
 }
 //#endif

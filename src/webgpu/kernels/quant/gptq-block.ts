@@ -2,17 +2,19 @@ import { ceilDiv } from '../../../core/dims.js';
 import { MAX_BLOCK } from '../../../engine/linalg.js';
 import type { QuantOps } from '../../../engine/quant.js';
 import type { KernelContext } from '../../kernel-context.js';
+import { createCopy } from '../tensor/copy.js';
 import { checksFor } from '../view-checks.js';
 import { checkGrid } from './grid-checks.js';
 import { rowVariant } from './row-variant.js';
 
 /**
- * shaders/quant/gptq-block.wgsl, then shaders/quant/add-losses.wgsl: a ninth storage binding for the losses would be
- * one more than every device allows, so the block leaves them in the first column of `carried`.
+ * shaders/quant/gptq-block.wgsl leaves E in `carried`, because a ninth storage binding would be one more than every
+ * device allows; a copy then brings it to `error`.
  */
 export function createGptqBlock(context: KernelContext): Pick<QuantOps, 'gptqBlock'> {
   const checks = checksFor('gptqBlock');
   const { flags, rowsPerGroup } = rowVariant(context.facts);
+  const { copy } = createCopy(context);
   return {
     gptqBlock: (options) => {
       const { w, carried, l, groupOf, firstColumn, scales, zeros, error, codes, losses } = options;
@@ -39,21 +41,14 @@ export function createGptqBlock(context: KernelContext): Pick<QuantOps, 'gptqBlo
           carried_stride: carried.stride,
           l_offset: l.offset,
           l_stride: l.stride,
-          error_offset: error.offset,
-          error_stride: error.stride,
           codes_offset: codes.offset,
           codes_stride: codes.stride,
           top,
         },
-        tensors: [w.tensor, carried.tensor, l.tensor, groupOf, scales, zeros, error.tensor, codes.tensor],
+        tensors: [w.tensor, carried.tensor, l.tensor, groupOf, scales, zeros, codes.tensor, losses],
         workgroups: ceilDiv(rows, rowsPerGroup),
       });
-      context.dispatch({
-        shader: 'quant/add-losses',
-        params: { rows, carried_offset: carried.offset, carried_stride: carried.stride },
-        tensors: [carried.tensor, losses],
-        workgroups: ceilDiv(rows, 256),
-      });
+      copy({ from: carried, to: error });
     },
   };
 }
