@@ -72,9 +72,9 @@ describeEngines('factored blocks', (make) => {
   it.each([0, -1, NaN, Infinity])('counts a pivot of %d and goes on with 1', async (pivot) => {
     const h = symmetric(20, 5);
     h[19 * 20 + 19] = pivot;
-    if (!Number.isFinite(pivot)) for (let j = 0; j < 19; j++) h[19 * 20 + j] = 0;
+    for (let j = 0; j < 19; j++) h[19 * 20 + j] = 0;
     const failures = await factor(h, 20, 'odd');
-    expect(failures).toBeGreaterThanOrEqual(1);
+    expect(failures).toBe(1);
   });
 
   it.each([

@@ -72,14 +72,14 @@ describeEngines('moving and scaling', (make) => {
       const n = Math.min(rows, cols);
       for (const place of PLACES) {
         await check({ exact: true }, (target, guarded) => {
-          const from = guarded.put(data, rows, cols, { place });
+          const from = guarded.put(data, n, n, { place });
           const to = guarded.blank(1, n, { place });
           target.getDiagonal({ from, to: to.tensor, toOffset: to.offset });
           return to;
         });
         await check({ exact: true }, (target, guarded) => {
           const line = guarded.put(data, 1, n, { place });
-          const to = guarded.put(data, rows, cols, { place });
+          const to = guarded.put(data, n, n, { place });
           target.setDiagonal({ from: line.tensor, fromOffset: line.offset, to });
           return to;
         });

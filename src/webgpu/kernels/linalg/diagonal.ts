@@ -7,8 +7,8 @@ import { checkView } from './view-check.js';
 
 export function createDiagonal(context: KernelContext): Pick<LinalgOps, 'getDiagonal' | 'setDiagonal'> {
   const launch = (x: MatrixView, line: Tensor, lineOffset: number, flags: readonly string[]): void => {
-    const n = Math.min(x.rows, x.cols);
-    checkView('diagonal', x, ['f32']);
+    const n = x.rows;
+    checkView('diagonal', x, ['f32'], n, n);
     assert(
       line.dtype === 'f32' && lineOffset >= 0 && lineOffset + n <= elementCount(line),
       `diagonal: ${line.label} (${line.dtype}) has no ${n} elements from ${lineOffset} on`,
