@@ -41,6 +41,7 @@ const CASES: readonly Sizes[] = [
   { windows: 2, seqLen: 65, heads: 3, kvHeads: 1, headDim: 8, slidingWindow: 10 },
   { windows: 1, seqLen: 150, heads: 2, kvHeads: 2, headDim: 16, slidingWindow: 1 },
   { windows: 1, seqLen: 150, heads: 2, kvHeads: 1, headDim: 16 },
+  { windows: 1, seqLen: 300, heads: 1, kvHeads: 1, headDim: 4, slidingWindow: 40 },
 ];
 
 // Plan: causal grouped-query attention with and without a sliding window against the formula, on strided views.
