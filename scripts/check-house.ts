@@ -178,17 +178,36 @@ function checkSizes(): string[] {
   );
 }
 
-/** One kernel, four files: every shader of a room has its dispatcher, its cpu meaning and its proof. */
+/**
+ * One name, four files: a kernel's dispatcher names its shader, the cpu engine has a file of the operation's name, and an
+ * engine test speaks of it. Variants of one operation (gemm-tile64) share the files of the operation (gemm); shaders of
+ * tensor/ move bytes for create, write and copy, and are proven by the tests of those.
+ */
 function checkKernelFiles(): string[] {
+  const read = (file: string): string => readFileSync(join(ROOT, file), 'utf8');
+  const dispatchers = listFiles('src/webgpu', ['.ts']).map(read).join('\n');
+  const cpuFiles = listFiles('src/cpu', ['.ts']);
   return listFiles('shaders', ['.wgsl'])
     .map((file) => file.slice('shaders/'.length, -'.wgsl'.length))
     .filter((name) => !name.startsWith('common/'))
     .flatMap((name) => {
-      const room = dirname(name);
-      const sources = new Set([...listFiles('src', ['.ts']), ...listFiles('test', ['.ts'])]);
-      return [`src/webgpu/kernels/${name}.ts`, `src/cpu/${name}.ts`, `test/engine/${name}.test.ts`]
-        .filter((wanted) => !sources.has(wanted))
-        .map((wanted) => `shaders/${name}.wgsl: ${wanted} is missing (room ${room})`);
+      const [room, kernel] = name.split('/');
+      const missing: string[] = [];
+      if (!dispatchers.includes(`'${name}'`)) missing.push('no dispatcher below src/webgpu names it');
+      if (room === 'tensor') return missing.map((what) => `shaders/${name}.wgsl: ${what}`);
+      const words = kernel.split('-');
+      const names = words.map((_, count) => words.slice(0, words.length - count).join('-'));
+      if (!names.some((prefix) => cpuFiles.includes(`src/cpu/${room}/${prefix}.ts`)))
+        missing.push(`src/cpu/${room}/${kernel}.ts is missing`);
+      const proofs = listFiles(`test/engine/${room}`, ['.ts']).map(read).join('\n').toLowerCase();
+      if (
+        !names.some(
+          (prefix) =>
+            proofs.includes(`${prefix.replaceAll('-', '')}(`) || proofs.includes(`'${room}/${prefix}'`),
+        )
+      )
+        missing.push(`no test in test/engine/${room}/ runs it`);
+      return missing.map((what) => `shaders/${name}.wgsl: ${what}`);
     });
 }
 
