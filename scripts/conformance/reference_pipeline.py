@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 LINEAR_GROUPS = (
@@ -245,9 +246,8 @@ def parse():
 
 def save_weights(model, records, path):
     """Writes the dequantized linears [N, K] under their checkpoint names."""
-    from safetensors.torch import save_file
-
-    save_file({f"{r['name']}.weight": model.get_submodule(r["name"]).weight.detach().contiguous() for r in records}, path)
+    names = [record["name"] for record in records]
+    save_file({f"{name}.weight": model.get_submodule(name).weight.detach().contiguous() for name in names}, path)
 
 
 def main():
