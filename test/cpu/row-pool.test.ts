@@ -25,12 +25,13 @@ const grid = {
   groupOf: Uint32Array.from({ length: COLS }, (_, k) => (k < 12 ? 0 : 1)),
   firstColumn: 0,
 } as const;
-const square = {
-  ...reals(COLS),
-  data: new Float32Array(COLS * COLS).map(() => 0.5 + rng.next()),
+/** A block inside a larger matrix, as GPTQ passes it. */
+const square: Matrix<Float32Array> = {
+  data: new Float32Array(100 * 100).map(() => 0.5 + rng.next()),
   rows: COLS,
-  offset: 0,
-  stride: COLS,
+  cols: COLS,
+  offset: 309,
+  stride: 100,
 };
 
 const ARGS: { readonly [Name in RowKernelName]: () => RowKernelArgs<Name> } = {

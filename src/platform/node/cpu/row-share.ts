@@ -72,6 +72,27 @@ export function collectRows(
   }
 }
 
+/**
+ * A kernel's arguments as they are sent to a worker: matrices that every worker gets whole are cut out of their tensors
+ * first, because a message copies the entire memory behind an array (for a block of a Hessian, the Hessian).
+ */
+export function sendable(args: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(args).map(([name, value]) => [name, isMatrix(value) ? cutOut(value) : value]),
+  );
+}
+
+function isMatrix(value: unknown): value is AnyMatrix {
+  return typeof value === 'object' && value !== null && 'data' in value && 'stride' in value;
+}
+
+function cutOut(matrix: AnyMatrix): AnyMatrix {
+  const { rows, cols } = matrix;
+  const packed = new (matrix.data.constructor as new (length: number) => Elements)(rows * cols);
+  copyIn(matrix, 0, rows, packed);
+  return { data: packed, rows, cols, offset: 0, stride: cols };
+}
+
 function copyIn(matrix: AnyMatrix, start: number, rows: number, to: Elements): void {
   const { data, cols, offset, stride } = matrix;
   for (let i = 0; i < rows; i++) {

@@ -5,7 +5,7 @@ import { DeviceError } from '../../../core/errors.js';
 import { ROW_OPERANDS, runRowKernel } from '../../../cpu/row-kernels.js';
 import type { RowKernelArgs, RowKernelName } from '../../../cpu/row-kernels.js';
 import type { RowPool } from '../../../cpu/row-pool.js';
-import { collectRows, ownRows, rowOperands, sharedRows, shareBytes } from './row-share.js';
+import { collectRows, ownRows, rowOperands, sendable, sharedRows, shareBytes } from './row-share.js';
 import type { RowOperands } from './row-share.js';
 import type { RowWorkerAnswer, RowWorkerTask } from './row-worker.js';
 
@@ -55,23 +55,26 @@ class WorkerRowPool implements RowPool {
 
   /** Rounds of one share for each thread, until all rows are done. */
   private async spread(
-    name: RowKernelName,
+    kernel: RowKernelName,
     args: Readonly<Record<string, unknown>>,
     operands: RowOperands,
     rows: number,
   ): Promise<void> {
     this.threads ??= Array.from({ length: this.workers }, () => new RowThread());
     const { threads } = this;
+    const common = sendable(
+      Object.fromEntries(Object.entries(args).filter(([key]) => !operands.some(([name]) => name === key))),
+    );
     const fitting = Math.max(1, Math.floor(MAX_SHARE_BYTES / shareBytes(operands, 1)));
     const share = Math.min(fitting, Math.ceil(rows / (threads.length + 1)));
     for (let round = 0; round < rows; round += share * (threads.length + 1)) {
       const pending = threads.map((thread, i) => {
         const start = round + (i + 1) * share;
         const count = Math.min(share, rows - start);
-        return count > 0 ? thread.run(name, args, { operands, start, rows: count }) : Promise.resolve();
+        return count > 0 ? thread.run(kernel, common, { operands, start, rows: count }) : Promise.resolve();
       });
       const own = ownRows(operands, round, Math.min(share, rows - round));
-      runRowKernel(name, { ...args, ...own } as unknown as RowKernelArgs<RowKernelName>);
+      runRowKernel(kernel, { ...args, ...own } as unknown as RowKernelArgs<RowKernelName>);
       await Promise.all(pending);
     }
   }
