@@ -137,9 +137,8 @@ async function main(): Promise<void> {
   const original = [...model.files].filter(([name]) => name.endsWith('.safetensors'));
   const originalBytes = original.reduce((total, [, file]) => total + file.size, 0);
   say(`\n${textTable(HEADER, runs.map(row))}\n`);
-  say(
-    `original weights: ${formatBytes(originalBytes)} in bfloat16; the last two rows use a smaller text where the adapter is software`,
-  );
+  const small = shaders?.info.software === true ? '; the last two rows use less text' : '';
+  say(`original weights: ${formatBytes(originalBytes)} in bfloat16${small}`);
   for (const line of agreement) say(line);
   say(`result: ${relative(process.cwd(), main.report.out)}`);
   await cpu.dispose();

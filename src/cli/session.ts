@@ -33,7 +33,8 @@ export function openSession(options: CommonOptions, signal: AbortSignal): OpenSe
   const { stderr, stdout } = process;
   const line = createProgressLine({
     write: (text) => stderr.write(text),
-    columns: () => stderr.columns,
+    // A pseudo-terminal without a size says 0.
+    columns: () => stderr.columns || 80,
     now: () => performance.now(),
     memory: () => ({ gpuBytes: engine?.memory().allocatedBytes ?? 0, rssBytes: currentRssBytes() }),
   });
