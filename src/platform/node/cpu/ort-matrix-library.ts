@@ -101,6 +101,8 @@ class OrtMatrixLibrary implements MatrixLibrary {
         interOpNumThreads: 1,
         graphOptimizationLevel: 'disabled',
         logSeverityLevel: 3,
+        // Threads that spin while they wait take the cores that row workers and other processes need.
+        extra: { 'session.intra_op.allow_spinning': '0' },
       });
       this.sessions.set(key, session);
     }
