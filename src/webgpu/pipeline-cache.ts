@@ -22,6 +22,7 @@ export interface Kernel {
  */
 export class PipelineCache {
   private readonly kernels = new Map<string, Kernel>();
+  private nextId = 0;
 
   constructor(
     private readonly device: GPUDevice,
@@ -65,7 +66,7 @@ export class PipelineCache {
     });
     this.health.watch(this.report(shader, text, module, device.popErrorScope()));
     return {
-      id: this.kernels.size,
+      id: this.nextId++,
       shader,
       pipeline,
       layout,

@@ -49,6 +49,15 @@ export function describeEngines(title: string, body: (make: MakeEngine, info: En
       { name: 'cpu f32', kind: 'cpu', precision: 'f32' },
     );
   });
+  describe(`${title} · cpu f32, matrix library, threads`, () => {
+    body(
+      async () => {
+        const { openCpuEngine } = await import('../../src/platform/node/cpu/open.js');
+        return openCpuEngine({ precision: 'f32', threads: 2 });
+      },
+      { name: 'cpu f32 library', kind: 'cpu', precision: 'f32' },
+    );
+  });
   describeGpu(title, () => body(() => openTestGpu(), { name: 'webgpu', kind: 'webgpu', precision: 'f32' }));
 }
 

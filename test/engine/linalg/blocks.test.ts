@@ -28,7 +28,7 @@ function symmetric(n: number, seed: number): Float32Array {
   return h;
 }
 
-/** NMSE of float32 against the oracle on these matrices: at most 3e-14 seen on every engine; 30 times that. */
+/** Largest NMSE seen at n = 128: lavapipe 4.4e-14 (solveLeft), cpu float32 6.5e-16; about 20 times that. */
 const NMSE = 1e-12;
 
 describeEngines('factored blocks', (make) => {

@@ -88,7 +88,7 @@ describeEngines('moving and scaling', (make) => {
 
     it('adds the dot products of rows', async () => {
       const other = randomReals(rows * cols, 12);
-      // Largest seen 1e-14 (lavapipe, 300 columns).
+      // Largest NMSE seen: 7.4e-15 (lavapipe, 300 columns).
       for (const place of PLACES)
         await check({ nmse: 1e-12 }, (target, guarded) => {
           const x = guarded.put(data, rows, cols, { place });

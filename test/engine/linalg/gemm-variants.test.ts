@@ -89,7 +89,7 @@ describeGpu('every text of the matrix product', () => {
           ? (['fours', 'odd'] as const)
           : (['fours'] as const)) {
           const actual = await run(engine, size, layout, place, variant);
-          // Largest NMSE seen: 2e-14.
+          // As for the direct text: 1.4e-14 at K = 40.
           expectMatch(
             actual,
             await run(oracle, size, layout, place),

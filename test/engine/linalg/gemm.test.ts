@@ -20,8 +20,8 @@ interface Case {
 const LAYOUTS = [{}, { transA: true }, { transB: true }] as const;
 
 /**
- * |Δ| ≤ 4·√K·2⁻²⁴·Σ|a·b|, element by element (webgpu.md D.4). Largest seen for K ≤ 300: 0.9·√K·2⁻²⁴ on lavapipe, less on
- * the cpu engine.
+ * |Δ| ≤ 4·√K·2⁻²⁴·Σ|a·b|, element by element (the statistical bound of dot products). Largest seen, in units of √K·2⁻²⁴·Σ|a·b|:
+ * lavapipe 1.03 at K = 7, 0.53 at 34, 0.18 at 300; cpu float32 0.35 at K = 7.
  */
 function bound(k: number): number {
   return 4 * Math.sqrt(k) * 2 ** -24;

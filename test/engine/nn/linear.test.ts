@@ -10,7 +10,7 @@ import { Guarded, PLACES, randomReals, type Place } from '../../helpers/guarded.
 
 type DenseType = 'f32' | 'f16' | 'bf16';
 
-/** NMSE of float32 sums of at most 130 terms against float64: at most 2e-14 seen on every engine. */
+/** The matrix product itself gave an NMSE of 1.4e-14 at K = 40 and 9.8e-14 at K = 300 on lavapipe. */
 const NMSE = 1e-12;
 
 function encode(values: Float32Array, dtype: DenseType): Float32Array | Uint16Array {
