@@ -25,7 +25,7 @@ describeEngines('multiplyAddChain', (make) => {
       [engine, oracle].map(async (target) => {
         const x = target.upload(data, [count], 'f32', 'chain');
         target.multiplyAddChain({ x, rounds: 400 });
-        const result = await readReals(target, x);
+        const result = Float64Array.from(await readReals(target, x));
         target.free(x);
         return result;
       }),
