@@ -1,7 +1,7 @@
 import tseslint from 'typescript-eslint';
 
 export default tseslint.config(
-  { ignores: ['dist/', 'src/webgpu/generated/', 'test/fixtures/', 'docs/', 'node_modules/', '.cache/'] },
+  { ignores: ['dist/', 'src/webgpu/generated/', 'test/fixtures/', 'node_modules/', '.cache/'] },
   ...tseslint.configs.recommendedTypeChecked,
   {
     languageOptions: {

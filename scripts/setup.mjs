@@ -42,6 +42,7 @@ const tools = {
   quickstart: ['--import', 'tsx', 'scripts/quickstart.ts'],
   test: ['node_modules/vitest/vitest.mjs', 'run'],
   bench: ['--import', 'tsx', 'scripts/bench/bench.ts'],
+  accuracy: ['--import', 'tsx', 'scripts/accuracy.ts'],
 };
 if (!(verb in tools)) {
   process.stderr.write(`setup: unknown verb "${verb}"; one of ${Object.keys(tools).join(', ')}\n`);

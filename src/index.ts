@@ -1,6 +1,6 @@
 /**
  * halfbyte: 16-bit checkpoints in, GPTQ folders out. Everything here is platform-free: engines, byte sources and output
- * folders are passed in. `halfbyte/node` and `halfbyte/web` make them. docs/library-example.mts is a whole program.
+ * folders are passed in. `halfbyte/node` and `halfbyte/web` make them. scripts/library-example.mts is a whole program.
  *
  * @packageDocumentation
  */

@@ -1,4 +1,4 @@
-/** The program of docs/library-example.mts runs as it stands, with `halfbyte` meaning this source tree. */
+/** The program of scripts/library-example.mts runs as it stands, with `halfbyte` meaning this source tree. */
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -6,13 +6,13 @@ import { entries, ROOT, temporaryFolder, tiny, writeText } from './run-cli.js';
 
 const work = temporaryFolder();
 
-describe('docs/library-example.mts', () => {
+describe('scripts/library-example.mts', () => {
   it('quantizes, evaluates and prints', () => {
     const out = join(work, 'out');
     const args = [
       '--import',
       'tsx',
-      'docs/library-example.mts',
+      'scripts/library-example.mts',
       tiny('llama'),
       out,
       writeText(work, 'text.txt', 60),

@@ -1,5 +1,5 @@
 // Quantizes a model and measures what it cost, without the command line.
-// Run: node --import tsx docs/library-example.mts MODEL OUT TEXT
+// Run: node --import tsx scripts/library-example.mts MODEL OUT TEXT
 import { basename } from 'node:path';
 import { DEFAULT_SETTINGS, evaluateModel, quantizeModel } from 'halfbyte';
 import { createOutputFolder, nodeHost, openEngine, openFileSource, resolveNodeModel } from 'halfbyte/node';
