@@ -2,7 +2,7 @@ import { assert } from '../../../core/errors.js';
 import type { LinalgOps } from '../../../engine/linalg.js';
 import { elementCount } from '../../../engine/tensor.js';
 import type { KernelContext } from '../../kernel-context.js';
-import { checkView } from './view-check.js';
+import { checkView } from '../view-checks.js';
 
 export function createAddRowDots(context: KernelContext): Pick<LinalgOps, 'addRowDots'> {
   return {

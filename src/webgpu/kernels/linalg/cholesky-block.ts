@@ -1,7 +1,7 @@
 import { assert } from '../../../core/errors.js';
 import { MAX_BLOCK, type LinalgOps } from '../../../engine/linalg.js';
 import type { KernelContext } from '../../kernel-context.js';
-import { checkView } from './view-check.js';
+import { checkView } from '../view-checks.js';
 
 export function createCholeskyBlock(context: KernelContext): Pick<LinalgOps, 'choleskyBlock'> {
   return {

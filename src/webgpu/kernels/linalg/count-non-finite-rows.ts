@@ -1,7 +1,7 @@
 import type { LinalgOps } from '../../../engine/linalg.js';
 import type { TensorDType } from '../../../engine/tensor.js';
 import type { KernelContext } from '../../kernel-context.js';
-import { checkView } from './view-check.js';
+import { checkView } from '../view-checks.js';
 
 /** The bits of the exponent, all set in NaN and infinities. */
 const EXPONENT_BITS: Readonly<Partial<Record<TensorDType, number>>> = {

@@ -3,7 +3,7 @@ import { assert } from '../../../core/errors.js';
 import type { LinalgOps } from '../../../engine/linalg.js';
 import { elementCount, type MatrixView, type Tensor } from '../../../engine/tensor.js';
 import type { KernelContext } from '../../kernel-context.js';
-import { checkView } from './view-check.js';
+import { checkView } from '../view-checks.js';
 
 export function createDiagonal(context: KernelContext): Pick<LinalgOps, 'getDiagonal' | 'setDiagonal'> {
   const launch = (x: MatrixView, line: Tensor, lineOffset: number, flags: readonly string[]): void => {

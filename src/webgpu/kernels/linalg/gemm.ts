@@ -5,7 +5,7 @@ import type { MatrixView, Tensor } from '../../../engine/tensor.js';
 import type { KernelContext } from '../../kernel-context.js';
 import { chooseGemm, type GemmVariant } from './choose-gemm.js';
 import { triangleParams } from './triangle-params.js';
-import { checkView, startsAtFours } from './view-check.js';
+import { checkView, startsAtFours } from '../view-checks.js';
 
 /** The right operand in a form that a gemm text can read, with its flags and the tensors from binding 2 on. */
 export interface GemmOperand {

@@ -2,7 +2,7 @@ import { assert } from '../../../core/errors.js';
 import type { LinearWeight, NnOps } from '../../../engine/nn.js';
 import type { KernelContext } from '../../kernel-context.js';
 import { launchGemm, type GemmOperand } from './gemm.js';
-import { checkView } from './view-check.js';
+import { checkView } from '../view-checks.js';
 
 /** Linear layers: the matrix product with a loader for each form of weight, so that none is ever expanded in memory. */
 export function createLinear(context: KernelContext): Pick<NnOps, 'linear'> {

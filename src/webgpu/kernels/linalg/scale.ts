@@ -1,7 +1,7 @@
 import { ceilDiv } from '../../../core/dims.js';
 import type { LinalgOps } from '../../../engine/linalg.js';
 import type { KernelContext } from '../../kernel-context.js';
-import { checkView } from './view-check.js';
+import { checkView } from '../view-checks.js';
 import { triangleParams } from './triangle-params.js';
 
 export function createScale(context: KernelContext): Pick<LinalgOps, 'scale'> {

@@ -3,7 +3,7 @@ import { assert } from '../../../core/errors.js';
 import { MAX_BLOCK, type LinalgOps } from '../../../engine/linalg.js';
 import type { MatrixView } from '../../../engine/tensor.js';
 import type { KernelContext } from '../../kernel-context.js';
-import { checkView } from './view-check.js';
+import { checkView } from '../view-checks.js';
 
 /** Rows or columns of x that one workgroup takes. */
 const LINES = 32;

@@ -24,7 +24,7 @@ export function createGptqBlock(context: KernelContext): Pick<QuantOps, 'gptqBlo
       checks.view('carried', carried, rows, cols);
       checks.view('l', l, cols, cols);
       checks.view('error', error, rows, cols);
-      checks.view('codes', codes, rows, cols, 'u8');
+      checks.view('codes', codes, rows, cols, ['u8']);
       checks.vector('losses', losses, rows, 'f32');
       const { groups, top } = checkGrid(checks, options, rows, cols);
       context.dispatch({

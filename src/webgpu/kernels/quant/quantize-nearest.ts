@@ -13,7 +13,7 @@ export function createQuantizeNearest(context: KernelContext): Pick<QuantOps, 'q
       const { rows, cols } = w;
       checks.view('w', w, rows, cols);
       checks.view('error', error, rows, cols);
-      checks.view('codes', codes, rows, cols, 'u8');
+      checks.view('codes', codes, rows, cols, ['u8']);
       const { groups, top } = checkGrid(checks, options, rows, cols);
       context.dispatch({
         shader: 'quant/quantize-nearest',

@@ -19,7 +19,7 @@ export function createRefineBlock(context: KernelContext): Pick<QuantOps, 'refin
       checks.view('gradient', gradient, rows, cols);
       checks.view('h', h, cols, cols);
       checks.view('error', error, rows, cols);
-      checks.view('codes', codes, rows, cols, 'u8');
+      checks.view('codes', codes, rows, cols, ['u8']);
       checks.vector('diagonal', diagonal, firstColumn + cols, 'f32');
       const { groups, top } = checkGrid(checks, options, rows, cols);
       context.dispatch({

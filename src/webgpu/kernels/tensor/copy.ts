@@ -1,7 +1,7 @@
 import { ceilDiv } from '../../../core/dims.js';
 import type { LinalgOps } from '../../../engine/linalg.js';
 import type { KernelContext } from '../../kernel-context.js';
-import { checkView } from '../linalg/view-check.js';
+import { checkView } from '../view-checks.js';
 
 export function createCopy(context: KernelContext): Pick<LinalgOps, 'copy'> {
   return {
