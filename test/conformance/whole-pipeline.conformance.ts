@@ -58,6 +58,23 @@ async function ours(device: string, method: 'gptq' | 'rtn' = 'gptq'): Promise<Ou
   });
 }
 
+/** Layer losses with so many refinement sweeps, in the order of quantization. */
+async function losses(sweeps: string): Promise<readonly { readonly name: string; readonly loss: number }[]> {
+  return withFolder(async (folder) => {
+    const sizes = ['--samples', SAMPLES, '--seq-len', SEQ_LEN, '--refine', sweeps];
+    const report = await halfbyte(
+      'quantize',
+      BUNDLED,
+      '--out',
+      join(folder, 'model'),
+      '--device',
+      'cpu',
+      ...sizes,
+    );
+    return report.layers as { name: string; loss: number }[];
+  });
+}
+
 async function theirs(method: string): Promise<Outcome> {
   const sizes = ['--samples', SAMPLES, '--seq-len', SEQ_LEN, '--max-windows', EVALUATION_WINDOWS];
   const files = ['--model', BUNDLED, '--calib', join(BUNDLED, 'calibration.txt'), '--text', TEXT];
@@ -99,5 +116,13 @@ describe('the whole pipeline against PyTorch and the float64 oracle', () => {
     const peer = await theirs('rtn');
     expect(Math.abs(peer.perplexity / rtn.perplexity - 1)).toBeLessThanOrEqual(1e-4);
     expect(Math.abs(peer.kld / rtn.kld - 1)).toBeLessThanOrEqual(0.01);
+  });
+
+  it('refinement lowers the loss of every linear', async () => {
+    const [plain, refined] = await Promise.all([losses('0'), losses('2')]);
+    expect(plain.length).toBe(28);
+    refined.forEach(({ name, loss }, i) => {
+      expect(loss, name).toBeLessThan(plain[i].loss);
+    });
   });
 });
