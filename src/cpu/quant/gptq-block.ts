@@ -23,7 +23,7 @@ export interface GptqBlockArgs {
   readonly losses: RealMatrix;
 }
 
-/** Partial sums of a row's carried error, so that additions do not wait for one another. */
+/** Rows done together: the chain from one column to the next is long, so independent rows fill the processor's waits. */
 const LANES = 4;
 
 /**
@@ -31,79 +31,101 @@ const LANES = 4;
  * c_j = w_j + (T_j + Σ_{i<j} E_i·L[j,i]) / L[j,j]; Q_j = grid(c_j); E_j = w_j − Q_j.
  */
 export function gptqBlock(args: GptqBlockArgs): void {
-  const { w, losses } = args;
-  const n = w.cols;
-  const padded = n + LANES;
-  const l = lowerTriangle(args.l, padded);
-  const inverse = Float64Array.from({ length: n }, (_, j) => 1 / l[j * padded + j]);
-  const groups = args.groupOf.slice(args.firstColumn, args.firstColumn + n);
-  const errors = new Float64Array(padded);
-  for (let row = 0; row < w.rows; row++) {
-    // Errors not made yet count as zero, so the sums may run past the current column.
-    errors.fill(0);
-    losses.data[losses.offset + row * losses.stride] += gptqRow(args, row, { l, inverse, groups, errors });
-  }
+  const n = args.w.cols;
+  const shared: BlockScratch = {
+    l: lowerTriangle(args.l),
+    groups: args.groupOf.slice(args.firstColumn, args.firstColumn + n),
+    errors: new Float64Array(LANES * n),
+    sums: new Float64Array(LANES),
+    losses: new Float64Array(LANES),
+  };
+  for (let row = 0; row < args.w.rows; row += LANES)
+    gptqRows(args, row, Math.min(LANES, args.w.rows - row), shared);
 }
 
 /** What the rows of a block share. */
 interface BlockScratch {
-  /** Rows of n + LANES elements. */
+  /** [n, n]. */
   readonly l: Float64Array;
-  /** 1/L[j,j]: a division less on the chain from one column to the next. */
-  readonly inverse: Float64Array;
   /** Group of each column. */
   readonly groups: Uint32Array;
-  /** E of the current row, n + LANES elements. */
+  /** Errors of the current rows, interleaved: row r + lane and column i at LANES·i + lane. */
   readonly errors: Float64Array;
+  readonly sums: Float64Array;
+  readonly losses: Float64Array;
 }
 
-/** One row; everything the inner loop touches is a local, which is worth a factor of three. Returns its loss. */
-function gptqRow(args: GptqBlockArgs, row: number, shared: BlockScratch): number {
+/** Rows [row, row + lanes). Everything the loops touch is a local, which is worth a factor of two. */
+function gptqRows(args: GptqBlockArgs, row: number, lanes: number, shared: BlockScratch): void {
   const { w, carried, error, codes, scales, zeros } = args;
-  const { l, inverse, groups, errors } = shared;
   const [wData, tData, eData, qData] = [w.data, carried.data, error.data, codes.data];
-  const wAt = w.offset + row * w.stride;
-  const tAt = carried.offset + row * carried.stride;
-  const eAt = error.offset + row * error.stride;
-  const qAt = codes.offset + row * codes.stride;
-  const sAt = scales.offset + row * scales.stride;
-  const zAt = zeros.offset + row * zeros.stride;
+  const [sData, zData] = [scales.data, zeros.data];
+  const [wStride, tStride, eStride, qStride] = [w.stride, carried.stride, error.stride, codes.stride];
+  const [sStride, zStride] = [scales.stride, zeros.stride];
+  const wAt = w.offset + row * wStride;
+  const tAt = carried.offset + row * tStride;
+  const eAt = error.offset + row * eStride;
+  const qAt = codes.offset + row * qStride;
+  const sAt = scales.offset + row * sStride;
+  const zAt = zeros.offset + row * zStride;
+  const { l, groups, errors, sums, losses } = shared;
   const n = groups.length;
   const top = 2 ** args.bits - 1;
-  let loss = 0;
-  for (let j = 0, line = 0; j < n; j++, line += n + LANES) {
-    let s0 = tData[tAt + j];
-    let s1 = 0;
-    let s2 = 0;
-    let s3 = 0;
-    for (let i = 0; i < j; i += LANES) {
-      s0 += errors[i] * l[line + i];
-      s1 += errors[i + 1] * l[line + i + 1];
-      s2 += errors[i + 2] * l[line + i + 2];
-      s3 += errors[i + 3] * l[line + i + 3];
-    }
+  losses.fill(0);
+  for (let j = 0, line = 0; j < n; j++, line += n) {
+    addErrors(errors, l, line, j, sums);
     const pivot = l[line + j];
-    const original = wData[wAt + j];
-    const corrected = original + (s0 + s1 + (s2 + s3)) * inverse[j];
-    const scale = scales.data[sAt + groups[j]];
-    const zero = zeros.data[zAt + groups[j]];
-    const rounded = corrected / scale + ROUND_MAGIC - ROUND_MAGIC + zero;
-    const code = rounded < 0 ? 0 : rounded > top ? top : rounded;
-    const value = scale * (code - zero);
-    const miss = pivot * (corrected - value);
-    loss += miss * miss;
-    errors[j] = original - value;
-    eData[eAt + j] = original - value;
-    qData[qAt + j] = code;
+    const group = groups[j];
+    for (let lane = 0; lane < lanes; lane++) {
+      const original = wData[wAt + lane * wStride + j];
+      const corrected = original + (tData[tAt + lane * tStride + j] + sums[lane]) / pivot;
+      const scale = sData[sAt + lane * sStride + group];
+      const zero = zData[zAt + lane * zStride + group];
+      const rounded = corrected / scale + ROUND_MAGIC - ROUND_MAGIC + zero;
+      const code = rounded < 0 ? 0 : rounded > top ? top : rounded;
+      const value = scale * (code - zero);
+      const miss = pivot * (corrected - value);
+      losses[lane] += miss * miss;
+      errors[LANES * j + lane] = original - value;
+      eData[eAt + lane * eStride + j] = original - value;
+      qData[qAt + lane * qStride + j] = code;
+    }
   }
-  return loss;
+  const target = args.losses;
+  for (let lane = 0; lane < lanes; lane++)
+    target.data[target.offset + (row + lane) * target.stride] += losses[lane];
 }
 
-/** The lower triangle as float64 rows of `stride` elements; the rest is zero. */
-export function lowerTriangle(l: RealMatrix, stride: number = l.rows): Float64Array {
+/** sums[lane] ← Σ_{i<count} errors[i, lane]·l[line + i]; each element of L serves four rows. */
+function addErrors(
+  errors: Float64Array,
+  l: Float64Array,
+  line: number,
+  count: number,
+  sums: Float64Array,
+): void {
+  let s0 = 0;
+  let s1 = 0;
+  let s2 = 0;
+  let s3 = 0;
+  for (let i = 0, at = 0; i < count; i++, at += LANES) {
+    const factor = l[line + i];
+    s0 += errors[at] * factor;
+    s1 += errors[at + 1] * factor;
+    s2 += errors[at + 2] * factor;
+    s3 += errors[at + 3] * factor;
+  }
+  sums[0] = s0;
+  sums[1] = s1;
+  sums[2] = s2;
+  sums[3] = s3;
+}
+
+/** The lower triangle as contiguous float64 rows [n, n]; the rest is zero. */
+export function lowerTriangle(l: RealMatrix): Float64Array {
   const n = l.rows;
-  const packed = new Float64Array(n * stride);
+  const packed = new Float64Array(n * n);
   for (let j = 0; j < n; j++)
-    for (let i = 0; i <= j; i++) packed[j * stride + i] = l.data[l.offset + j * l.stride + i];
+    for (let i = 0; i <= j; i++) packed[j * n + i] = l.data[l.offset + j * l.stride + i];
   return packed;
 }
