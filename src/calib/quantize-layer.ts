@@ -1,5 +1,5 @@
 /**
- * Calibrates and quantizes one decoder layer in true-sequential order (numerics.md section 2, step 10): q, k, v, then o,
+ * Calibrates and quantizes one decoder layer in true-sequential order (quant/README.md section 2, step 10): q, k, v, then o,
  * then gate, up, then down, each from inputs that passed through the parts quantized before it.
  * Engine memory: the layer, the Hessian of one group of linears (K² elements), one micro-batch; then the same without
  * the micro-batch but with one linear being quantized. Hidden states stay on the host.

@@ -37,7 +37,7 @@ export interface LinalgOps {
 
   /**
    * Factors a symmetric block in place: H = Lᵀ·L with L lower triangular (the flipped Cholesky factorisation that GPTQ
-   * wants, numerics.md section 2). Reads and writes only the lower triangle, diagonal included. Size ≤ MAX_BLOCK.
+   * wants, quant/README.md section 2). Reads and writes only the lower triangle, diagonal included. Size ≤ MAX_BLOCK.
    * A pivot that is not a finite positive number adds 1 to `failures` [1] u32 and is replaced by 1, so that the rest
    * stays finite; the caller reads `failures` once per factorisation.
    */

@@ -91,7 +91,7 @@ export interface RefineBlockOptions extends AffineGrid {
  */
 export interface QuantOps {
   /**
-   * Scale and zero of each group (numerics.md section 1): ranges contain 0; scale is rounded to float16 before anything
+   * Scale and zero of each group (quant/README.md section 1): ranges contain 0; scale is rounded to float16 before anything
    * uses it; a group of zeros gets the range ±1 (GPTQ's own rule); a scale that float16 would round to 0 becomes the
    * smallest positive float16. Symmetric: zero = 2^(bits−1). Asymmetric: lo = min(w, 0), hi = max(w, 0),
    * scale = f16((hi − lo)/(2^bits − 1)), zero = clamp(round(−lo/scale), minZero, 2^bits − 1); where minZero raises the
@@ -113,7 +113,7 @@ export interface QuantOps {
   ): void;
 
   /**
-   * One block of GPTQ's column loop (numerics.md section 2, steps 5 and 6): for j in order,
+   * One block of GPTQ's column loop (quant/README.md section 2, steps 5 and 6): for j in order,
    * c_j = w_j + (T_j + Σ_{i<j in block} E_i·L[j,i]) / L[j,j]; Q_j = grid(c_j); E_j = w_j − Q_j.
    */
   gptqBlock(options: GptqBlockOptions): void;

@@ -1,4 +1,4 @@
-/** What a perplexity means: without these facts two figures cannot be compared (numerics.md section 7). */
+/** What a perplexity means: without these facts two figures cannot be compared. */
 export interface EvaluationProtocol {
   /** Name of the text. */
   readonly text: string;

@@ -23,7 +23,7 @@ export interface PlannedOutput extends PlannedTensor {
   readonly origin: { readonly kind: 'copied' } | { readonly kind: 'quantized'; readonly module: string };
 }
 
-/** GPTQ's tensors of one linear (formats.md 1.1), in the order they are written. */
+/** GPTQ's tensors of one linear, in the order they are written. */
 export function gptqTensors({ name, outFeatures, inFeatures, bits, groups }: PlannedLinear): PlannedTensor[] {
   return [
     { name: `${name}.qweight`, dtype: 'I32', shape: [(inFeatures * bits) / 32, outFeatures] },

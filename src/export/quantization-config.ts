@@ -15,7 +15,7 @@ export type CheckpointFormat = 'gptq' | 'gptq_v2';
 
 /**
  * Symmetric grids (zero = 2^(bits−1)) are written as v1, which every loader reads. Asymmetric ones as gptq_v2: readers
- * disagree about a v1 zero of 0, and GPTQModel refuses sym:false with v1 (formats.md 1.4, 1.6).
+ * disagree about a v1 zero of 0, and GPTQModel refuses sym:false with v1.
  */
 export function checkpointFormat(spec: Pick<QuantSpec, 'symmetric'>): CheckpointFormat {
   return spec.symmetric ? 'gptq' : 'gptq_v2';
@@ -84,7 +84,7 @@ export function partlySkippedNames(quantized: readonly string[], skipped: readon
   return [...new Set(skipped.map(nameInBlock))].filter((name) => names.has(name));
 }
 
-/** GPTQModel's and vLLM's way to leave single modules alone: regular expressions prefixed "-:" (formats.md 1.8). */
+/** GPTQModel's and vLLM's way to leave single modules alone: regular expressions prefixed "-:". */
 function dynamicSkips(skipped: readonly string[]): Record<string, object> | undefined {
   if (skipped.length === 0) return undefined;
   return Object.fromEntries(skipped.map((module) => [`-:^${module.replaceAll('.', '\\.')}$`, {}]));

@@ -1,4 +1,4 @@
-/** Makes a Hessian factorable: the damping ladder of numerics.md section 2, step 2. */
+/** Makes a Hessian factorable: the damping ladder of quant/README.md section 2, step 2. */
 import { NumericError } from '../core/errors.js';
 import type { Engine } from '../engine/engine.js';
 import { MAX_BLOCK } from '../engine/linalg.js';

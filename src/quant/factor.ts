@@ -1,5 +1,5 @@
 /**
- * One reverse Cholesky factorisation instead of GPTQ's factor, invert, factor (numerics.md section 2, step 4):
+ * One reverse Cholesky factorisation instead of GPTQ's factor, invert, factor (quant/README.md section 2, step 4):
  * H = Lᵀ·L with L lower triangular, from the last rows to the first, blocked and left-looking so that nearly all work
  * is matrix products with long inner dimensions. L goes below the diagonal of the square that holds H above it.
  * Memory beyond the square: (SUPER + 2·MAX_BLOCK)·K elements.

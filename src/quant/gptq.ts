@@ -1,5 +1,5 @@
 /**
- * GPTQ's column loop over the engine's operations (numerics.md section 2, steps 5 to 7): left-looking, so that W is
+ * GPTQ's column loop over the engine's operations (quant/README.md section 2, steps 5 to 7): left-looking, so that W is
  * never changed and everything outside a block is a matrix product. Works on some rows of a layer; memory beyond its
  * arguments: rows·(window + 2·MAX_BLOCK + g) elements.
  */

@@ -1,5 +1,5 @@
 /**
- * The Hessian of a linear layer's inputs, H = (2/n) XᵀX [K, K] (numerics.md section 2, step 11). Memory: K²·4 bytes on
+ * The Hessian of a linear layer's inputs, H = (2/n) XᵀX [K, K] (quant/README.md section 2, step 11). Memory: K²·4 bytes on
  * the engine, which later hold the factor too (square-panels.ts), and a few vectors of K.
  */
 import { NumericError } from '../core/errors.js';
@@ -141,7 +141,7 @@ export function dropFactor(engine: Engine, hessian: Hessian): void {
   hessian.factor = undefined;
 }
 
-/** H's diagonal as GPTQ uses it: 1 for dead columns (numerics.md section 2, step 1). */
+/** H's diagonal as GPTQ uses it: 1 for dead columns (quant/README.md section 2, step 1). */
 export function liveDiagonal(diagonal: Reals): Reals {
   return diagonal.map((value) => (value > 0 ? value : 1));
 }

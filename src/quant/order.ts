@@ -1,4 +1,4 @@
-/** The order in which GPTQ visits input columns (numerics.md section 2, step 3), and putting a Hessian into it. */
+/** The order in which GPTQ visits input columns (quant/README.md section 2, step 3), and putting a Hessian into it. */
 import { readReals } from '../engine/engine.js';
 import type { Engine } from '../engine/engine.js';
 import { dropFactor, liveDiagonal } from './hessian.js';

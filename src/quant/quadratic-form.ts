@@ -1,5 +1,5 @@
 /**
- * Row by row, d·H·dᵀ for the rows d of a matrix D [N, K]: losses and output energies (numerics.md section 2, step 8).
+ * Row by row, d·H·dᵀ for the rows d of a matrix D [N, K]: losses and output energies (quant/README.md section 2, step 8).
  * With the factor at hand it is ‖d·Lᵀ‖² − shift·‖d‖², which costs N·K²/2 multiply-adds; where the diagonal was floored,
  * the exact form from H itself, N·K².
  */

@@ -14,7 +14,7 @@ export interface QuantSpec {
   /** Damping as a share of the mean diagonal of H. */
   readonly damp: number;
   readonly range: 'minmax' | 'mse';
-  /** Refinement sweeps after GPTQ (numerics.md section 2, step 9); 0 for none. */
+  /** Refinement sweeps after GPTQ (quant/README.md section 2, step 9); 0 for none. */
   readonly refine: number;
   /** Smallest zero point the target format can hold. */
   readonly minZero: 0 | 1;

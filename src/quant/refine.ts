@@ -1,5 +1,5 @@
 /**
- * Cyclic coordinate descent on the codes after GPTQ (numerics.md section 2, step 9), a block of columns at a time:
+ * Cyclic coordinate descent on the codes after GPTQ (quant/README.md section 2, step 9), a block of columns at a time:
  * the gradient D·H[:, block] is a matrix product, the columns inside a block follow one another. Uses the undamped H.
  * Memory beyond its arguments: rows·2·MAX_BLOCK elements.
  */

@@ -1,4 +1,4 @@
-// Plan: the judge is judged. Nearest-plane in its own form (numerics.md section 2, steps 4 and 5, no inverse anywhere)
+// Plan: the judge is judged. Nearest-plane in its own form (quant/README.md section 2, steps 4 and 5, no inverse anywhere)
 // gives the codes of the published three-step form; and the comparator finds what it must find.
 import { describe, expect, it } from 'vitest';
 import type { QuantizedLinear } from '../../src/quant/records.js';

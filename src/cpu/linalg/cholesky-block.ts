@@ -1,7 +1,7 @@
 import type { RealMatrix } from '../matrix.js';
 
 /**
- * Factors H = Lᵀ·L in place, lower triangle only, from the last column back (numerics.md section 2, step 4, without
+ * Factors H = Lᵀ·L in place, lower triangle only, from the last column back (quant/README.md section 2, step 4, without
  * the flips): L[j,j] = sqrt(H[j,j] − Σ_{k>j} L[k,j]²), L[j,i] = (H[j,i] − Σ_{k>j} L[k,j]·L[k,i]) / L[j,j] for i < j.
  * Works in float64 whatever the precision of the block.
  *

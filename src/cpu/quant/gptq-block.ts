@@ -27,7 +27,7 @@ export interface GptqBlockArgs {
 const LANES = 4;
 
 /**
- * GPTQ's column loop inside one block (numerics.md section 2, steps 5 and 6), rows independent, in float64:
+ * GPTQ's column loop inside one block (quant/README.md section 2, steps 5 and 6), rows independent, in float64:
  * c_j = w_j + (T_j + Σ_{i<j} E_i·L[j,i]) / L[j,j]; Q_j = grid(c_j); E_j = w_j − Q_j.
  */
 export function gptqBlock(args: GptqBlockArgs): void {

@@ -27,7 +27,7 @@ const SHRINK_STEPS = 80;
 const ERROR_EXPONENT = 2.4;
 
 /**
- * Scale and zero of each group of each row (numerics.md section 1), scales as float16 values. Scales pass through
+ * Scale and zero of each group of each row (quant/README.md section 1), scales as float16 values. Scales pass through
  * float32 on their way from float64 to float16; that double rounding is part of the definition.
  */
 export function groupRange(args: GroupRangeArgs): void {

@@ -23,7 +23,7 @@ export interface RefineBlockArgs {
 }
 
 /**
- * One block of a refinement sweep (numerics.md section 2, step 9), rows independent: for j in order
+ * One block of a refinement sweep (quant/README.md section 2, step 9), rows independent: for j in order
  * c = Q_j + G_j/H[j,j]; n = grid(c); δ = n − Q_j; D_j = w_j − n; G_{i>j} −= δ·H[j,i]. Columns with H[j,j] ≤ 0 (or NaN)
  * are left alone. In float64, G rounded to the engine's precision when the block is done.
  */
