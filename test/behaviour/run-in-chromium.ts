@@ -51,7 +51,11 @@ export async function runInChromium(chromium: string, timeoutMs: number): Promis
       server.listen(0, '127.0.0.1', () => {
         const { port } = server?.address() as AddressInfo;
         const url = `http://localhost:${port}/`;
-        browser = spawn(chromium, [...FLAGS, `--user-data-dir=${profile}`, url], { stdio: 'ignore' });
+        // A process group of its own: the helpers a browser starts write into the profile until they are killed too.
+        browser = spawn(chromium, [...FLAGS, `--user-data-dir=${profile}`, url], {
+          stdio: 'ignore',
+          detached: true,
+        });
         browser.on('error', reject);
       });
       setTimeout(
@@ -62,7 +66,7 @@ export async function runInChromium(chromium: string, timeoutMs: number): Promis
   } finally {
     await stop(browser);
     server?.close();
-    rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
+    rmSync(profile, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
   }
 }
 
@@ -91,6 +95,7 @@ async function readBody(request: IncomingMessage): Promise<string> {
 async function stop(browser: ChildProcess | undefined): Promise<void> {
   if (browser === undefined || browser.exitCode !== null) return;
   const gone = new Promise((resolve) => browser.once('exit', resolve));
-  browser.kill('SIGKILL');
+  if (browser.pid === undefined) return;
+  process.kill(-browser.pid, 'SIGKILL');
   await gone;
 }
