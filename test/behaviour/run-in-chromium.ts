@@ -55,6 +55,8 @@ export async function runInChromium(chromium: string, timeoutMs: number): Promis
         browser = spawn(chromium, [...FLAGS, `--user-data-dir=${profile}`, url], {
           stdio: 'ignore',
           detached: true,
+          // Chromium brings SwiftShader; the drivers chosen for Node's tests are not for it.
+          env: { ...process.env, VK_ICD_FILENAMES: undefined, VK_DRIVER_FILES: undefined },
         });
         browser.on('error', reject);
       });
