@@ -1,7 +1,9 @@
 import { FormatError, UserError } from '../core/errors.js';
 import type { Engine } from '../engine/engine.js';
-import type { AffineWeight, Bits } from '../engine/quant.js';
-import type { GptqCheckpointFormat, GptqLayer } from '../formats/gptq/gptq-layer.js';
+import type { AffineWeight } from '../engine/quant.js';
+import type { GptqConfig } from '../formats/gptq/gptq-config.js';
+import { parseGptqConfig } from '../formats/gptq/gptq-config.js';
+import type { GptqLayer } from '../formats/gptq/gptq-layer.js';
 import { decodeGptqLayer } from '../formats/gptq/gptq-layer.js';
 import type { Checkpoint } from '../formats/safetensors/checkpoint.js';
 import { viewBytes } from '../io/byte-views.js';
@@ -10,17 +12,9 @@ import type { JsonObject } from '../io/json.js';
 import { listOffenders } from '../io/list-offenders.js';
 import { assertFinite } from './check-finite.js';
 
-/** What a quantization_config of method gptq says about the grid. */
-export interface GptqSettings {
-  readonly bits: Bits;
-  readonly groupSize: number;
-  readonly symmetric: boolean;
-  readonly format: GptqCheckpointFormat;
-}
-
 /** Reads the linears of a GPTQ checkpoint. */
 export interface GptqReader {
-  readonly settings: GptqSettings;
+  readonly settings: GptqConfig;
   /** Modules stored on a grid. */
   readonly modules: ReadonlySet<string>;
   has(module: string): boolean;
@@ -29,7 +23,6 @@ export interface GptqReader {
 }
 
 const PARTS = ['qweight', 'qzeros', 'scales', 'g_idx'] as const;
-const BITS: readonly Bits[] = [2, 3, 4, 8];
 
 /**
  * A reader for checkpoints whose config.json has a quantization_config of method gptq; undefined where there is none.
@@ -74,8 +67,7 @@ export function openGptqReader(
   };
 }
 
-function readSettings(quantization: unknown, file: string): GptqSettings {
-  const advice = 'use the 16-bit model, or a GPTQ folder';
+function readSettings(quantization: unknown, file: string): GptqConfig {
   if (!isJsonObject(quantization))
     throw new FormatError(`quantization_config: an object expected, ${describeJson(quantization)} found`, {
       file,
@@ -83,25 +75,13 @@ function readSettings(quantization: unknown, file: string): GptqSettings {
   const method = quantization.quant_method ?? quantization.method;
   if (method !== 'gptq')
     throw new UserError(`${file}: weights quantized by ${describeJson(method)} cannot be read; gptq can`, {
-      advice,
+      advice: 'use the 16-bit model, or a GPTQ folder',
     });
-  const problems: string[] = [];
-  const bits = BITS.find((choice) => choice === quantization.bits);
-  if (bits === undefined)
-    problems.push(`bits: one of ${BITS.join(', ')} expected, ${describeJson(quantization.bits)} found`);
-  const groupSize = quantization.group_size;
-  if (typeof groupSize !== 'number')
-    problems.push(`group_size: a number expected, ${describeJson(groupSize)} found`);
-  const format = quantization.checkpoint_format ?? quantization.format ?? 'gptq';
-  if (format !== 'gptq' && format !== 'gptq_v2')
-    problems.push(`checkpoint_format: gptq or gptq_v2 expected, ${describeJson(format)} found`);
-  if (bits === undefined || typeof groupSize !== 'number' || (format !== 'gptq' && format !== 'gptq_v2'))
-    throw new FormatError(`quantization_config cannot be read:${listOffenders(problems)}`, { file, advice });
-  return { bits, groupSize, format, symmetric: quantization.sym !== false };
+  return parseGptqConfig(quantization, file);
 }
 
-async function readLayer(checkpoint: Checkpoint, module: string, settings: GptqSettings): Promise<GptqLayer> {
-  const { bits, format } = settings;
+async function readLayer(checkpoint: Checkpoint, module: string, settings: GptqConfig): Promise<GptqLayer> {
+  const { bits, checkpointFormat: format } = settings;
   const part = async (name: (typeof PARTS)[number], dtypes: readonly string[]): Promise<Uint8Array> => {
     const info = checkpoint.info(`${module}.${name}`);
     if (dtypes.includes(info.dtype)) return checkpoint.read(info.name);

@@ -149,7 +149,7 @@ function describeQuantization(json: JsonObject, checkpoint: Checkpoint, file: st
       bits: settings.bits,
       groupSize: settings.groupSize,
       symmetric: settings.symmetric,
-      format: settings.format,
+      format: settings.checkpointFormat,
       linears: modules.size,
       bitsPerWeight:
         modules.size === 0 ? null : storedBits(checkpoint, modules) / packedWeights(checkpoint, reader),

@@ -122,7 +122,7 @@ function addErrors(
 }
 
 /** The lower triangle as contiguous float64 rows [n, n]; the rest is zero. */
-export function lowerTriangle(l: RealMatrix): Float64Array {
+function lowerTriangle(l: RealMatrix): Float64Array {
   const n = l.rows;
   const packed = new Float64Array(n * n);
   for (let j = 0; j < n; j++)

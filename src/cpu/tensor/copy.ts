@@ -1,4 +1,4 @@
-import { bf16ToF32, f16ToF32 } from '../../core/dtype.js';
+import { f16ToF32 } from '../../core/dtype.js';
 import { copyRows } from '../matrix.js';
 import type { HalfMatrix, RealMatrix } from '../matrix.js';
 
@@ -35,11 +35,4 @@ function widenRow(from: HalfMatrix, start: number, row: Widening): void {
   }
   const { values } = row;
   for (let j = 0; j < cols; j++) values[j] = f16ToF32(data[start + j]);
-}
-
-/** One element of a weight as a number. */
-export function denseElement(from: DenseMatrix, index: number): number {
-  const value = from.data[index];
-  if (!('half' in from)) return value;
-  return from.half === 'bf16' ? bf16ToF32(value) : f16ToF32(value);
 }
