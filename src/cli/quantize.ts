@@ -12,6 +12,7 @@ import { checkOutput, resolveNodeModel } from '../platform/node/model-files.js';
 import type { CalibrationText } from '../pipeline/quantize-model.js';
 import { quantizeModel } from '../pipeline/quantize-model.js';
 import type { QuantizeSettings } from '../pipeline/quantize-settings.js';
+import { DEFAULT_SETTINGS as DEFAULTS } from '../pipeline/quantize-settings.js';
 import type { EngineOptions } from './common-options.js';
 import { addEngineOptions, addOutputOptions } from './common-options.js';
 import { parseBytes, parseInteger, parseOneOf, parseShare } from './parse-values.js';
@@ -87,26 +88,40 @@ function addGridOptions(command: Command): void {
     .addOption(
       new Option('--method <name>', 'gptq, or rtn: round to nearest, no calibration')
         .choices(['gptq', 'rtn'])
-        .default('gptq'),
+        .default(DEFAULTS.spec.method),
     )
-    .addOption(new Option('--bits <n>', 'bits per code: 2, 3, 4 or 8').argParser(parseOneOf(BITS)).default(4))
+    .addOption(
+      new Option('--bits <n>', 'bits per code: 2, 3, 4 or 8')
+        .argParser(parseOneOf(BITS))
+        .default(DEFAULTS.spec.bits),
+    )
     .option(
       '--group-size <n>',
       'columns that share a scale: 16 to 1024, or -1 for one scale per output channel',
       parseInteger({ min: -1 }),
-      128,
+      DEFAULTS.spec.groupSize,
     )
     .option('--asym', 'asymmetric grid (written as gptq_v2)')
     .addOption(new Option('--act-order', 'columns by decreasing activation').conflicts('groupAwareOrder'))
     .addOption(new Option('--group-aware-order', 'groups by decreasing activation; keeps groups contiguous'))
     .option('--static-groups', 'all scales from the original weights before the column loop')
-    .option('--damp <share>', 'damping as a share of the mean diagonal of the Hessian', parseShare, 0.01)
+    .option(
+      '--damp <share>',
+      'damping as a share of the mean diagonal of the Hessian',
+      parseShare,
+      DEFAULTS.spec.damp,
+    )
     .addOption(
       new Option('--range <rule>', 'how a group finds its range')
         .choices(['minmax', 'mse'])
-        .default('minmax'),
+        .default(DEFAULTS.spec.range),
     )
-    .option('--refine <sweeps>', 'refinement sweeps after GPTQ', parseInteger({ min: 0, max: 100 }), 0);
+    .option(
+      '--refine <sweeps>',
+      'refinement sweeps after GPTQ',
+      parseInteger({ min: 0, max: 100 }),
+      DEFAULTS.spec.refine,
+    );
 }
 
 function addCalibrationOptions(command: Command): void {
@@ -115,14 +130,14 @@ function addCalibrationOptions(command: Command): void {
       '--calib <file>',
       'calibration text: .txt, or .jsonl with a text field (default: a small bundled English text)',
     )
-    .option('--samples <n>', 'calibration windows', parseInteger({ min: 1 }), 128)
+    .option('--samples <n>', 'calibration windows', parseInteger({ min: 1 }), DEFAULTS.samples)
     .option(
       '--seq-len <n>',
       'tokens per window; capped at the maximum of the model',
       parseInteger({ min: 2 }),
-      2048,
+      DEFAULTS.seqLen,
     )
-    .option('--seed <n>', 'seed of --shuffle', parseInteger({ min: 0, max: 2 ** 32 - 1 }), 0)
+    .option('--seed <n>', 'seed of --shuffle', parseInteger({ min: 0, max: 2 ** 32 - 1 }), DEFAULTS.seed)
     .option('--shuffle', 'pick windows from the whole text instead of its beginning');
 }
 

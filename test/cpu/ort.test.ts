@@ -7,6 +7,8 @@ import { loadOrtMatrixLibrary } from '../../src/platform/node/cpu/ort-matrix-lib
 import { slowLibrary } from './engines.js';
 
 const library = await loadOrtMatrixLibrary({ threads: 2 });
+if (library === undefined && process.env.REQUIRE_MATRIX_LIBRARY === '1')
+  throw new Error('REQUIRE_MATRIX_LIBRARY=1, but onnxruntime-node is not installed');
 
 // Plan: the hand-made model loads in onnxruntime and multiplies in every form, also with operands that start inside
 // larger arrays; without the optional package these tests are skipped visibly.
