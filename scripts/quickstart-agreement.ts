@@ -21,11 +21,12 @@ export async function compareFolders(a: Finished, b: Finished): Promise<string[]
     a.evaluation.reference?.perplexity ?? NaN,
     b.evaluation.reference?.perplexity ?? NaN,
   );
-  const percent = (share: number): string => `${(share * 100).toPrecision(3)} %`;
+  const percent = (share: number): string =>
+    share < 1e-5 ? 'less than 0.001 %' : `${(share * 100).toPrecision(3)} %`;
   return [
     `the two engines on the same job: ${percent(first.equal / first.total)} of the codes equal in ${name},`,
     `  ${percent(equal / total)} over all ${a.report.layers.length} linears (a code that differs changes what comes after it),`,
-    `  layer losses within ${percent(Math.max(...differences))}, perplexity before within ${percent(before)}, after within ${percent(perplexity)}`,
+    `  layer losses at most ${percent(Math.max(...differences))} apart, perplexity ${percent(before)} before and ${percent(perplexity)} after`,
   ];
 }
 
