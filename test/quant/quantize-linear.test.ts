@@ -101,6 +101,13 @@ describeEngines('quantizeLinear', (make, { name }) => {
     expect(Math.abs((figured.stats.loss ?? NaN) / expected.loss - 1)).toBeLessThan(2e-3);
   });
 
+  it('gives the same bits twice', async () => {
+    const spec = { ...DEFAULT_SPEC, groupSize: 64, order: 'act', refine: 1 } as const;
+    const first = await runQuantizer(engine, problemOf({}), spec);
+    const second = await runQuantizer(engine, problemOf({}), spec);
+    expect(second).toEqual(first);
+  });
+
   it('leaves the comparison out when asked', async () => {
     const spec = { ...DEFAULT_SPEC, groupSize: 64 };
     const full = await runQuantizer(engine, problemOf({}), spec);
