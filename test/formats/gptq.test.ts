@@ -4,21 +4,21 @@ import { describe, expect, it } from 'vitest';
 import { f16ToF32, f32ToF16, roundToF16 } from '../../src/core/dtype.js';
 import { FormatError } from '../../src/core/errors.js';
 import { createRng } from '../../src/core/rng.js';
-import type { CodeBits } from '../../src/formats/gptq/code-stream.js';
-import { packCodes, unpackCodes } from '../../src/formats/gptq/code-stream.js';
+import type { GptqBits } from '../../src/formats/gptq/gptq-config.js';
+import { packCodes, unpackCodes } from '../../src/core/code-stream.js';
 import { parseGptqConfig } from '../../src/formats/gptq/gptq-config.js';
 import type { GptqLayer, GptqTensors } from '../../src/formats/gptq/gptq-layer.js';
 import { decodeGptqLayer, encodeGptqLayer, gptqShapeProblem } from '../../src/formats/gptq/gptq-layer.js';
 import { transpose } from '../../src/formats/gptq/transpose.js';
 
-const ALL_BITS: CodeBits[] = [2, 3, 4, 8];
+const ALL_BITS: GptqBits[] = [2, 3, 4, 8];
 
 function hex(words: Uint32Array): string[] {
   return [...words].map((word) => word.toString(16).padStart(8, '0'));
 }
 
 /** A layer of noise; act-order-like groups when `shuffled`. */
-function makeLayer(bits: CodeBits, n: number, k: number, groups: number, seed: number): GptqLayer {
+function makeLayer(bits: GptqBits, n: number, k: number, groups: number, seed: number): GptqLayer {
   const rng = createRng(seed);
   const codes = new Uint32Array((n * k * bits) / 32);
   const rowWords = (k * bits) / 32;
@@ -89,7 +89,7 @@ describe('transpose', () => {
 /** Code and zero of one weight, read from the file tensors by the words of the specification alone. */
 function readWeight(
   t: GptqTensors,
-  bits: CodeBits,
+  bits: GptqBits,
   n: number,
   at: { row: number; col: number; v1: boolean },
 ): number {

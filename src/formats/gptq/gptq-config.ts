@@ -7,11 +7,13 @@ import { FormatError } from '../../core/errors.js';
 import type { JsonObject } from '../../io/json.js';
 import { describeJson, isJsonObject } from '../../io/json.js';
 import { listOffenders } from '../../io/list-offenders.js';
-import type { CodeBits } from './code-stream.js';
 import type { GptqCheckpointFormat } from './gptq-layer.js';
 
+/** Widths that GPTQ readers know. */
+export type GptqBits = 2 | 3 | 4 | 8;
+
 export interface GptqConfig {
-  readonly bits: CodeBits;
+  readonly bits: GptqBits;
   /** Columns per group; −1 for one group per row. */
   readonly groupSize: number;
   readonly descAct: boolean;
@@ -35,7 +37,7 @@ export function parseGptqConfig(settings: JsonObject, file: string): GptqConfig 
     problems.push(`checkpoint_format: "gptq" or "gptq_v2" expected, ${describeJson(checkpointFormat)} found`);
   }
   const bits = settings.bits;
-  if (!isCodeBits(bits)) problems.push(`bits: 2, 3, 4 or 8 expected, ${describeJson(bits)} found`);
+  if (!isGptqBits(bits)) problems.push(`bits: 2, 3, 4 or 8 expected, ${describeJson(bits)} found`);
   const groupSize = settings.group_size;
   if (!isGroupSize(groupSize))
     problems.push(`group_size: −1 or positive expected, ${describeJson(groupSize)} found`);
@@ -58,7 +60,7 @@ export function parseGptqConfig(settings: JsonObject, file: string): GptqConfig 
   const dynamic = readDynamic(settings.dynamic, problems);
   if (
     problems.length > 0 ||
-    !isCodeBits(bits) ||
+    !isGptqBits(bits) ||
     !isGroupSize(groupSize) ||
     !isCheckpointFormat(checkpointFormat)
   ) {
@@ -84,7 +86,7 @@ function readDynamic(value: unknown, problems: string[]): ReadonlyMap<string, Js
   return dynamic;
 }
 
-function isCodeBits(value: unknown): value is CodeBits {
+function isGptqBits(value: unknown): value is GptqBits {
   return value === 2 || value === 3 || value === 4 || value === 8;
 }
 

@@ -4,11 +4,11 @@
  * Source of the layout: GPTQModel gptqmodel/nn_modules/qlinear/__init__.py, AutoGPTQ qlinear_cuda_old.py.
  * Memory: input plus output.
  */
+import { packCodes, unpackCodes } from '../../core/code-stream.js';
 import { f16ToF32, f32ToF16 } from '../../core/dtype.js';
 import { FormatError } from '../../core/errors.js';
 import { listOffenders } from '../../io/list-offenders.js';
-import type { CodeBits } from './code-stream.js';
-import { packCodes, unpackCodes } from './code-stream.js';
+import type { GptqBits } from './gptq-config.js';
 import { transpose } from './transpose.js';
 
 /** `gptq` (v1) stores zero − 1, `gptq_v2` stores zero. */
@@ -20,7 +20,7 @@ export interface GptqLayer {
   readonly outFeatures: number;
   /** K. */
   readonly inFeatures: number;
-  readonly bits: CodeBits;
+  readonly bits: GptqBits;
   /** [N, K·bits/32], codes of a row as one bit stream. */
   readonly codes: Uint32Array;
   /** [N, G], each representable in float16. */
@@ -48,7 +48,7 @@ export function gptqShapeProblem(shape: {
   readonly outFeatures: number;
   readonly inFeatures: number;
   readonly groupSize: number;
-  readonly bits: CodeBits;
+  readonly bits: GptqBits;
 }): string | undefined {
   const { outFeatures, inFeatures, groupSize, bits } = shape;
   if (inFeatures % 32 !== 0)
@@ -147,7 +147,7 @@ function layerError(name: string, message: string, advice?: string): FormatError
 
 export interface DecodeRequest {
   readonly name: string;
-  readonly bits: CodeBits;
+  readonly bits: GptqBits;
   readonly format: GptqCheckpointFormat;
   /** Where the tensors come from, for messages. */
   readonly file: string;
@@ -201,7 +201,7 @@ export function decodeGptqLayer(tensors: GptqTensors, request: DecodeRequest): G
 }
 
 interface ZeroLayout {
-  readonly bits: CodeBits;
+  readonly bits: GptqBits;
   readonly groups: number;
   readonly outFeatures: number;
   readonly format: GptqCheckpointFormat;

@@ -1,13 +1,11 @@
 /**
  * The dense bit stream shared by GPTQ, compressed-tensors and MLX: code i occupies bits i·b … i·b+b−1, least significant
- * first; bit t lies in word ⌊t/32⌋ at position t mod 32. 3-bit codes straddle words; 2, 4 and 8 bits never do.
+ * first; bit t lies in word ⌊t/32⌋ at position t mod 32. Codes of 3, 5 and 6 bits straddle words; 2, 4 and 8 bits never do.
  */
-
-/** Widths that GPTQ readers know. */
-export type CodeBits = 2 | 3 | 4 | 8;
+import type { Bits } from './quantized-linear.js';
 
 /** Packs `codes` (each below 2^bits) into ⌈count·bits/32⌉ words. Counts stay below 2²⁸, so bit positions are exact. */
-export function packCodes(codes: ArrayLike<number>, bits: CodeBits): Uint32Array {
+export function packCodes(codes: ArrayLike<number>, bits: Bits): Uint32Array {
   const words = new Uint32Array(Math.ceil((codes.length * bits) / 32));
   for (let i = 0; i < codes.length; i++) {
     const bit = i * bits;
@@ -20,7 +18,7 @@ export function packCodes(codes: ArrayLike<number>, bits: CodeBits): Uint32Array
 }
 
 /** The first `count` codes of `words`, starting at word `start`. */
-export function unpackCodes(words: Uint32Array, bits: CodeBits, count: number, start = 0): Uint8Array {
+export function unpackCodes(words: Uint32Array, bits: Bits, count: number, start = 0): Uint8Array {
   const mask = 2 ** bits - 1;
   const codes = new Uint8Array(count);
   for (let i = 0; i < count; i++) {
