@@ -7,12 +7,11 @@ export type GgufScalar =
   | { readonly type: 'bool'; readonly value: boolean }
   | { readonly type: 'string'; readonly value: string };
 
+/** Arrays of arrays do not exist: ggml refuses them. A reader gives typed arrays for numbers; bools are 0 and 1. */
 export type GgufArray =
-  | { readonly type: 'array'; readonly items: GgufNumberType; readonly values: ArrayLike<number> }
-  | { readonly type: 'array'; readonly items: GgufBigType; readonly values: readonly bigint[] }
-  | { readonly type: 'array'; readonly items: 'bool'; readonly values: readonly boolean[] }
-  | { readonly type: 'array'; readonly items: 'string'; readonly values: readonly string[] }
-  | { readonly type: 'array'; readonly items: 'array'; readonly values: readonly GgufArray[] };
+  | { readonly type: 'array'; readonly items: GgufNumberType | 'bool'; readonly values: ArrayLike<number> }
+  | { readonly type: 'array'; readonly items: GgufBigType; readonly values: ArrayLike<bigint> }
+  | { readonly type: 'array'; readonly items: 'string'; readonly values: readonly string[] };
 
 export type GgufNumberType = 'u8' | 'i8' | 'u16' | 'i16' | 'u32' | 'i32' | 'f32' | 'f64';
 export type GgufBigType = 'u64' | 'i64';
