@@ -24,7 +24,8 @@ export type { DivergenceSummary, Evaluation, EvaluationProtocol, ReferenceCompar
 // What is passed in.
 export type { Engine, EngineInfo, HostArray, MemoryUse } from './engine/engine.js';
 export type { Tensor, TensorDType } from './engine/tensor.js';
-export type { QuantSpec, QuantStats, QuantizedLinear } from './quant/index.js';
+export type { QuantizedLinear } from './core/quantized-linear.js';
+export type { QuantSpec, QuantStats } from './quant/index.js';
 export type { ByteSource } from './io/byte-source.js';
 export { createBlobSource } from './io/blob-source.js';
 export { createMemorySource, createTextSource } from './io/memory-source.js';

@@ -191,7 +191,7 @@ function settingsOf(flags: QuantizeFlags): QuantizeSettings {
       method: flags.method,
       bits: flags.bits,
       groupSize: flags.groupSize,
-      symmetric: flags.asym !== true,
+      rule: flags.asym === true ? 'asymmetric' : 'symmetric',
       order,
       staticGroups: flags.staticGroups === true,
       damp: flags.damp,

@@ -1,7 +1,7 @@
+import type { Bits } from '../core/quantized-linear.js';
 import type { MatrixView, Tensor } from './tensor.js';
 
-/** Bits per code of the affine grids. */
-export type Bits = 2 | 3 | 4 | 8;
+export type { Bits };
 
 /**
  * Where the codes of a matrix [N, K] lie: value = scale·(code − zero). Column k (in the order the tensors are in)

@@ -86,7 +86,7 @@ async function toHost(
   { engine, spec }: CalibratedOptions,
   { slot, weight, stats, method }: CalibratedLinear,
 ): Promise<FinishedLinear> {
-  const linear = await readQuantizedLinear(engine, weight, spec.groupSize);
+  const linear = await readQuantizedLinear(engine, weight, spec);
   return { name: slot.name, method, linear, stats };
 }
 

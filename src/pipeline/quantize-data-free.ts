@@ -29,7 +29,7 @@ export async function* quantizeDataFree(
     try {
       const result = await quantizeLinear(engine, { name, weight, outFeatures, inFeatures, spec });
       try {
-        const linear = await readQuantizedLinear(engine, result.weight, spec.groupSize);
+        const linear = await readQuantizedLinear(engine, result.weight, spec);
         yield { name, method: result.method, linear, stats: result.stats };
       } finally {
         freeLinearWeight(engine, result.weight);

@@ -35,7 +35,7 @@ export async function quantizeHead(options: QuantizeHeadOptions): Promise<Finish
     try {
       const result = await quantizeLinear(engine, { name, weight, outFeatures, inFeatures, spec, hessian });
       try {
-        const linear = await readQuantizedLinear(engine, result.weight, spec.groupSize);
+        const linear = await readQuantizedLinear(engine, result.weight, spec);
         return { name, method: result.method, linear, stats: result.stats };
       } finally {
         freeLinearWeight(engine, result.weight);

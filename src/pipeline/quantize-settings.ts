@@ -1,8 +1,31 @@
+import type { Bits } from '../core/quantized-linear.js';
+import type { FormatName } from '../export/output-format.js';
 import type { QuantSpec } from '../quant/records.js';
+
+/** gptq and awq are calibrated; the others look at nothing but the weights. */
+export const METHODS = ['gptq', 'rtn', 'nf4', 'fp4', 'hqq', 'awq'] as const;
+export type Method = (typeof METHODS)[number];
 
 /** What decides the result of a quantization; the names are those of the command line. */
 export interface QuantizeSettings {
-  readonly spec: Omit<QuantSpec, 'minZero'>;
+  readonly method: Method;
+  /** What is written; codes are computed once for all of them. Empty: the method's usual format. */
+  readonly formats: readonly FormatName[];
+  /** Bits per code; undefined: what the formats use, else 4. Not for nf4 and fp4. */
+  readonly bits?: Bits | undefined;
+  /** Columns per group, −1 for one group per output channel; undefined: what the formats use, else 128. */
+  readonly groupSize?: number | undefined;
+  /** Undefined: what the formats use, else true. */
+  readonly symmetric?: boolean | undefined;
+  /** Elements per block of nf4 and fp4. */
+  readonly blockSize: number;
+  /** Quantize the absmax values of nf4 and fp4 as well. */
+  readonly doubleQuant: boolean;
+  readonly order: QuantSpec['order'];
+  readonly staticGroups: boolean;
+  readonly damp: number;
+  readonly range: QuantSpec['range'];
+  readonly refine: number;
   /** Calibration windows. */
   readonly samples: number;
   /** Tokens per window; capped at the model's maximum, with a notice. */
@@ -11,7 +34,7 @@ export interface QuantizeSettings {
   readonly seed: number;
   /** Windows from the whole text, seeded, instead of the first ones. */
   readonly shuffle: boolean;
-  /** Leave linears alone that the group size or the packing does not divide, instead of refusing. */
+  /** Leave linears alone that the group size or a format does not allow, instead of refusing. */
   readonly skipUnsupported: boolean;
   /** Quantize the language-model head as well. */
   readonly lmHead: boolean;
@@ -20,17 +43,15 @@ export interface QuantizeSettings {
 }
 
 export const DEFAULT_SETTINGS: QuantizeSettings = {
-  spec: {
-    method: 'gptq',
-    bits: 4,
-    groupSize: 128,
-    symmetric: true,
-    order: 'natural',
-    staticGroups: false,
-    damp: 0.01,
-    range: 'minmax',
-    refine: 0,
-  },
+  method: 'gptq',
+  formats: [],
+  blockSize: 64,
+  doubleQuant: true,
+  order: 'natural',
+  staticGroups: false,
+  damp: 0.01,
+  range: 'minmax',
+  refine: 0,
   samples: 128,
   seqLen: 2048,
   seed: 0,
@@ -39,23 +60,43 @@ export const DEFAULT_SETTINGS: QuantizeSettings = {
   lmHead: false,
 };
 
+export function isCalibrated(method: Method): boolean {
+  return method === 'gptq' || method === 'awq';
+}
+
+export function isCodebook(method: Method): method is 'nf4' | 'fp4' {
+  return method === 'nf4' || method === 'fp4';
+}
+
+/** The grid that plan-quantization resolved for most linears; codebooks have none. */
+export interface ResolvedGrid {
+  readonly bits: Bits;
+  readonly groupSize: number;
+  readonly symmetric: boolean;
+}
+
 /** The settings as one flat list, for halfbyte.json and the model card. */
-export function flatSettings(settings: QuantizeSettings): Record<string, string | number | boolean> {
-  const { spec } = settings;
-  const calibrated = spec.method === 'gptq';
+export function flatSettings(
+  settings: QuantizeSettings,
+  grid: ResolvedGrid | undefined,
+): Record<string, string | number | boolean> {
+  const { method } = settings;
   return {
-    method: spec.method,
-    bits: spec.bits,
-    groupSize: spec.groupSize,
-    symmetric: spec.symmetric,
-    range: spec.range,
-    ...(calibrated
+    method,
+    ...(grid === undefined
+      ? { bits: 4, blockSize: settings.blockSize, doubleQuant: settings.doubleQuant }
+      : { ...grid, range: settings.range }),
+    ...(method === 'gptq'
       ? {
-          order: spec.order,
-          staticGroups: spec.staticGroups,
-          damp: spec.damp,
-          refine: spec.refine,
+          order: settings.order,
+          staticGroups: settings.staticGroups,
+          damp: settings.damp,
+          refine: settings.refine,
           trueSequential: true,
+        }
+      : {}),
+    ...(isCalibrated(method)
+      ? {
           samples: settings.samples,
           seqLen: settings.seqLen,
           shuffle: settings.shuffle,
@@ -71,28 +112,34 @@ export interface CommandOptions {
   /** Hub id or folder name. */
   readonly model: string;
   readonly settings: QuantizeSettings;
+  readonly formats: readonly FormatName[];
+  readonly grid: ResolvedGrid | undefined;
   /** File name of the calibration text; undefined for the bundled one. */
   readonly calibration?: string | undefined;
 }
 
-/** The command that makes this folder again: every setting that is not a default, no machine's paths. */
-export function commandText({ model, settings, calibration }: CommandOptions): string {
-  const { spec } = settings;
+/** The command that makes this folder again: every setting that decides something, no machine's paths. */
+export function commandText({ model, settings, formats, grid, calibration }: CommandOptions): string {
   const base = DEFAULT_SETTINGS;
   const words: string[] = ['halfbyte quantize', model, '--out DIR'];
   const add = (differs: boolean, text: string): void => {
     if (differs) words.push(text);
   };
-  add(spec.method !== base.spec.method, `--method ${spec.method}`);
-  add(true, `--bits ${spec.bits} --group-size ${spec.groupSize}`);
-  add(!spec.symmetric, '--asym');
-  add(spec.order === 'act', '--act-order');
-  add(spec.order === 'group-aware', '--group-aware-order');
-  add(spec.staticGroups, '--static-groups');
-  add(spec.damp !== base.spec.damp, `--damp ${spec.damp}`);
-  add(spec.range !== base.spec.range, `--range ${spec.range}`);
-  add(spec.refine !== base.spec.refine, `--refine ${spec.refine}`);
-  if (spec.method === 'gptq') {
+  add(settings.method !== base.method, `--method ${settings.method}`);
+  add(true, `--format ${formats.join(',')}`);
+  if (grid === undefined) {
+    add(settings.blockSize !== base.blockSize, `--block-size ${settings.blockSize}`);
+    add(!settings.doubleQuant, '--no-double-quant');
+  } else if (!formats.some((format) => format.startsWith('gguf-'))) {
+    words.push(`--bits ${grid.bits} --group-size ${grid.groupSize}`, grid.symmetric ? '--sym' : '--asym');
+  }
+  add(settings.order === 'act', '--act-order');
+  add(settings.order === 'group-aware', '--group-aware-order');
+  add(settings.staticGroups, '--static-groups');
+  add(settings.damp !== base.damp, `--damp ${settings.damp}`);
+  add(settings.range !== base.range, `--range ${settings.range}`);
+  add(settings.refine !== base.refine, `--refine ${settings.refine}`);
+  if (isCalibrated(settings.method)) {
     add(calibration !== undefined, `--calib ${calibration ?? ''}`);
     add(true, `--samples ${settings.samples} --seq-len ${settings.seqLen}`);
     add(settings.shuffle, `--shuffle --seed ${settings.seed}`);

@@ -166,7 +166,7 @@ function rangeOfGroup(
     w: scratch.corrected,
     bits: grid.bits,
     groupSize: end - start,
-    symmetric: spec.symmetric,
+    symmetric: spec.rule === 'symmetric',
     range: spec.range,
     minZero: spec.minZero,
     scales: grid.scales,

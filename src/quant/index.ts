@@ -4,6 +4,6 @@ export type { Hessian, HessianSum } from './hessian.js';
 export { quantizeLinear } from './quantize-linear.js';
 export type { QuantizeLinearOptions, QuantizeLinearResult } from './quantize-linear.js';
 export { readQuantizedLinear } from './read-quantized-linear.js';
-export type { QuantSpec, QuantStats, QuantizedLinear } from './records.js';
+export type { QuantSpec, QuantStats } from './records.js';
 export { groupSizeProblem, resolveGroupSize, shapeProblems } from './shape.js';
 export type { LinearShape } from './shape.js';

@@ -135,7 +135,7 @@ async function rangeRows(
       w: matrices.work,
       bits: spec.bits,
       groupSize: map.groupSize,
-      symmetric: spec.symmetric,
+      symmetric: spec.rule === 'symmetric',
       range: spec.range,
       minZero: spec.minZero,
       scales: grid.scales,

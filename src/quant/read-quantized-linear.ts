@@ -1,18 +1,28 @@
 import { Bug } from '../core/errors.js';
+import type { AffineLinear, GridSpec, QuantizedLinear } from '../core/quantized-linear.js';
 import { readReals } from '../engine/engine.js';
 import type { Engine } from '../engine/engine.js';
 import type { AffineWeight } from '../engine/quant.js';
 import type { Tensor } from '../engine/tensor.js';
-import type { QuantizedLinear } from './records.js';
 
-/** Copies a quantized weight to the host. `groupSize` as in QuantSpec: −1 for one group per output channel. */
+/** Copies a weight that quantizeLinear made onto `grid` to the host. */
 export async function readQuantizedLinear(
   engine: Engine,
   weight: AffineWeight,
-  groupSize: number,
+  grid: GridSpec,
 ): Promise<QuantizedLinear> {
+  return readAffineLinear(engine, weight, grid.groupSize);
+}
+
+/** The same for grids with integer zeros; `groupSize` −1 stands for one group per output channel. */
+export async function readAffineLinear(
+  engine: Engine,
+  weight: AffineWeight,
+  groupSize: number,
+): Promise<AffineLinear> {
   const { outFeatures, inFeatures, bits } = weight;
   return {
+    kind: 'affine',
     outFeatures,
     inFeatures,
     bits,

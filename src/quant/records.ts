@@ -1,12 +1,8 @@
-import type { Bits } from '../engine/quant.js';
+import type { GridSpec } from '../core/quantized-linear.js';
 
 /** How a linear layer is to be quantized; the names are those of the command line. */
-export interface QuantSpec {
+export interface QuantSpec extends GridSpec {
   readonly method: 'gptq' | 'rtn';
-  readonly bits: Bits;
-  /** Columns per group: 16 … 1024, or −1 for one group per output channel. */
-  readonly groupSize: number;
-  readonly symmetric: boolean;
   /** Processing order of the columns: as they are, act-order, or group-aware order. GPTQ only. */
   readonly order: 'natural' | 'act' | 'group-aware';
   /** All scales from the original weights before the column loop. */
@@ -40,23 +36,4 @@ export interface QuantStats {
   readonly refined: number;
   /** Groups along K. */
   readonly groups: number;
-}
-
-/** A quantized linear layer on the host, ready for any format. Value = scale·(code − zero). */
-export interface QuantizedLinear {
-  /** N. */
-  readonly outFeatures: number;
-  /** K. */
-  readonly inFeatures: number;
-  readonly bits: Bits;
-  /** Columns per group; equals inFeatures for per-channel grids. */
-  readonly groupSize: number;
-  /** [N, K·bits/32], codes of a row as one bit stream, least significant bits first. */
-  readonly codes: Uint32Array;
-  /** [N, G], every value representable in float16. */
-  readonly scales: Float32Array;
-  /** [N, G], 0 … 2^bits − 1. */
-  readonly zeros: Uint8Array;
-  /** [K]: group of each input column (g_idx). */
-  readonly groupOf: Uint32Array;
 }

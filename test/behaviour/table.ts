@@ -1,3 +1,4 @@
+import type { AffineLinear } from '../../src/core/quantized-linear.js';
 import type { Engine } from '../../src/engine/engine.js';
 import { asMatrix } from '../../src/engine/tensor.js';
 import {
@@ -6,11 +7,10 @@ import {
   finishHessian,
   freeHessian,
   quantizeLinear,
-  readQuantizedLinear,
-  type QuantizedLinear,
   type QuantSpec,
   type QuantStats,
 } from '../../src/quant/index.js';
+import { readAffineLinear } from '../../src/quant/read-quantized-linear.js';
 import { selfCheck } from '../../src/webgpu/self-check.js';
 import { mismatch } from '../helpers/mismatch.js';
 import { randomReals } from '../helpers/guarded.js';
@@ -29,7 +29,7 @@ const SPEC: QuantSpec = {
   method: 'gptq',
   bits: 4,
   groupSize: 32,
-  symmetric: true,
+  rule: 'symmetric',
   order: 'natural',
   staticGroups: false,
   damp: 0.01,
@@ -42,7 +42,7 @@ const SPEC: QuantSpec = {
 const [N, K, TOKENS] = [32, 96, 200];
 
 interface Quantized {
-  readonly layer: QuantizedLinear;
+  readonly layer: AffineLinear;
   readonly stats: QuantStats;
 }
 
@@ -118,7 +118,7 @@ async function quantize(engine: Engine, method: 'gptq' | 'rtn'): Promise<Quantiz
     hessian,
     spec: { ...SPEC, method },
   });
-  const layer = await readQuantizedLinear(engine, weight, SPEC.groupSize);
+  const layer = await readAffineLinear(engine, weight, SPEC.groupSize);
   freeHessian(engine, hessian);
   engine.free(tensor, weight.codes, weight.scales, weight.zeros, weight.groupOf);
   return { layer, stats };

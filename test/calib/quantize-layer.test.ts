@@ -8,8 +8,9 @@ import { AbortError, NumericError } from '../../src/core/errors.js';
 import type { ProgressEvent } from '../../src/core/progress.js';
 import type { Engine } from '../../src/engine/engine.js';
 import type { HiddenBatch, LinearSlot } from '../../src/model/index.js';
-import { readQuantizedLinear } from '../../src/quant/index.js';
-import type { QuantizedLinear, QuantSpec } from '../../src/quant/index.js';
+import { readAffineLinear } from '../../src/quant/read-quantized-linear.js';
+import type { AffineLinear } from '../../src/core/quantized-linear.js';
+import type { QuantSpec } from '../../src/quant/index.js';
 import { describeEngines, openOracle } from '../helpers/engines.js';
 import { compareCodes } from '../quant/compare-codes.js';
 import { DEFAULT_SPEC } from '../quant/problem.js';
@@ -24,7 +25,7 @@ const NAMES = ['toy.0.gate', 'toy.0.up', 'toy.0.down', 'toy.1.gate', 'toy.1.up',
 interface Run {
   readonly linears: readonly {
     readonly name: string;
-    readonly linear: QuantizedLinear;
+    readonly linear: AffineLinear;
     readonly loss: number;
   }[];
   readonly hidden: readonly HiddenBatch[];
@@ -40,7 +41,7 @@ async function run(engine: Engine, more: Partial<QuantizeLayerOptions> = {}): Pr
     const options = { engine, layer, hidden, rope: { cos: table, sin: table }, select: () => SPEC };
     for await (const { slot, spec, weight, stats } of quantizeLayer({ ...options, ...more })) {
       expect(slot.weight).toBe(weight);
-      const linear = await readQuantizedLinear(engine, weight, spec.groupSize);
+      const linear = await readAffineLinear(engine, weight, spec.groupSize);
       linears.push({ name: slot.name, linear, loss: stats.loss ?? NaN });
     }
     const slots = layer.blocks.flatMap((block) => block.groups.flatMap((group) => group.linears));

@@ -80,7 +80,7 @@ describe('quantizeModel', () => {
       quantization: {
         bits: 8,
         groupSize: 32,
-        symmetric: true,
+        rule: 'symmetric',
         linears: 14,
         bitsPerWeight: report.bitsPerWeight,
       },
@@ -88,11 +88,11 @@ describe('quantizeModel', () => {
   });
 
   for (const spec of [
-    { bits: 2, symmetric: false },
+    { bits: 2, rule: 'asymmetric' },
     { bits: 3, order: 'act' },
     { bits: 4, order: 'group-aware', refine: 1 },
     { bits: 4, groupSize: -1, range: 'mse' },
-    { bits: 3, symmetric: false, order: 'act', staticGroups: true },
+    { bits: 3, rule: 'asymmetric', order: 'act', staticGroups: true },
   ] as const)
     it(`reads back what it wrote: ${JSON.stringify(spec)}`, async () => {
       const model = await memoryModel();

@@ -1,7 +1,7 @@
 // Plan: the judge is judged. Nearest-plane in its own form (quant/README.md section 2, steps 4 and 5, no inverse anywhere)
 // gives the codes of the published three-step form; and the comparator finds what it must find.
 import { describe, expect, it } from 'vitest';
-import type { QuantizedLinear } from '../../src/quant/records.js';
+import type { AffineLinear } from '../../src/core/quantized-linear.js';
 import { compareCodes } from './compare-codes.js';
 import { hessianOf, oracle } from './oracle.js';
 import { DEFAULT_SPEC, makeProblem } from './problem.js';
@@ -46,7 +46,7 @@ describe('the oracle', () => {
 
 describe('compareCodes', () => {
   const expected = oracle(PROBLEM, SPEC);
-  const linear = (change: (codes: Uint8Array, scales: Float32Array) => void): QuantizedLinear => {
+  const linear = (change: (codes: Uint8Array, scales: Float32Array) => void): AffineLinear => {
     const codes = expected.codes.slice();
     const scales = Float32Array.from(expected.scales);
     change(codes, scales);
@@ -55,6 +55,7 @@ describe('compareCodes', () => {
       packed[index >> 3] |= code << ((index & 7) * 4);
     });
     return {
+      kind: 'affine',
       outFeatures: PROBLEM.outFeatures,
       inFeatures: PROBLEM.inFeatures,
       bits: 4,

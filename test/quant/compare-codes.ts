@@ -1,4 +1,4 @@
-import type { QuantizedLinear } from '../../src/quant/records.js';
+import type { AffineLinear } from '../../src/core/quantized-linear.js';
 import type { OracleResult } from './oracle.js';
 import { unpackCodes } from './run-quantizer.js';
 
@@ -18,11 +18,7 @@ const F16_STEP = 2 ** -10;
  * Compares row by row in processing order. Only the first difference of a row is judged: every later column of GPTQ
  * depends on it. `distance` is in units of codes, from the unrounded value to the rounding boundary.
  */
-export function compareCodes(
-  linear: QuantizedLinear,
-  expected: OracleResult,
-  distance: number,
-): CodeComparison {
+export function compareCodes(linear: AffineLinear, expected: OracleResult, distance: number): CodeComparison {
   const { outFeatures, inFeatures } = linear;
   const groups = expected.scales.length / outFeatures;
   const codes = unpackCodes(linear);

@@ -116,7 +116,8 @@ function gridFor(values: readonly number[], spec: QuantSpec): Grid {
 function gridOfRange(low: number, high: number, spec: QuantSpec): Grid {
   const levels = 2 ** spec.bits - 1;
   const half = (x: number): number => Math.max(roundToF16(x), 2 ** -24);
-  if (spec.symmetric) return { scale: half((2 * Math.max(-low, high)) / levels), zero: 2 ** (spec.bits - 1) };
+  if (spec.rule === 'symmetric')
+    return { scale: half((2 * Math.max(-low, high)) / levels), zero: 2 ** (spec.bits - 1) };
   const scale = half((high - low) / levels);
   const zero = roundHalfEven(-low / scale);
   if (zero < spec.minZero) return { scale: half(high / (levels - spec.minZero)), zero: spec.minZero };

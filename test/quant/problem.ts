@@ -58,7 +58,7 @@ export const DEFAULT_SPEC: QuantSpec = {
   method: 'gptq',
   bits: 4,
   groupSize: 128,
-  symmetric: true,
+  rule: 'symmetric',
   order: 'natural',
   staticGroups: false,
   damp: 0.01,

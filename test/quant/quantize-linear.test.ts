@@ -18,7 +18,7 @@ const REFINED: readonly { title: string; problem: Partial<ProblemOptions>; spec:
   {
     title: 'groups of 32, 2 bits',
     problem: { seed: 33 },
-    spec: { groupSize: 32, bits: 2, symmetric: false },
+    spec: { groupSize: 32, bits: 2, rule: 'asymmetric' },
   },
   { title: 'dead columns', problem: { seed: 34, dead: [3, 140] }, spec: { groupSize: 32 } },
   { title: 'ill-conditioned', problem: { seed: 35, decay: 0.7, noise: 1e-4 }, spec: { groupSize: 32 } },
@@ -87,7 +87,7 @@ describeEngines('quantizeLinear', (make, { name }) => {
 
   it('rounds to nearest, data-free or with figures', async () => {
     const problem = problemOf({});
-    const spec: QuantSpec = { ...DEFAULT_SPEC, method: 'rtn', groupSize: 32, symmetric: false };
+    const spec: QuantSpec = { ...DEFAULT_SPEC, method: 'rtn', groupSize: 32, rule: 'asymmetric' };
     const expected = oracle(problem, spec);
     const free = await runQuantizer(engine, problem, spec);
     expect(free.method).toBe('rtn');

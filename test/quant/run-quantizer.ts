@@ -6,19 +6,14 @@ import {
   finishHessian,
   freeHessian,
   quantizeLinear,
-  readQuantizedLinear,
 } from '../../src/quant/index.js';
-import type {
-  Hessian,
-  QuantizeLinearOptions,
-  QuantizedLinear,
-  QuantSpec,
-  QuantStats,
-} from '../../src/quant/index.js';
+import type { Hessian, QuantizeLinearOptions, QuantSpec, QuantStats } from '../../src/quant/index.js';
+import type { AffineLinear } from '../../src/core/quantized-linear.js';
+import { readAffineLinear } from '../../src/quant/read-quantized-linear.js';
 import type { Problem } from './problem.js';
 
 export interface Outcome {
-  readonly linear: QuantizedLinear;
+  readonly linear: AffineLinear;
   readonly stats: QuantStats;
   readonly method: 'gptq' | 'rtn';
 }
@@ -61,7 +56,7 @@ export async function runQuantizer(
       ...(hessian === undefined ? {} : { hessian }),
       ...more,
     });
-    const linear = await readQuantizedLinear(engine, result.weight, spec.groupSize);
+    const linear = await readAffineLinear(engine, result.weight, spec.groupSize);
     const { codes, scales, zeros, groupOf } = result.weight;
     engine.free(codes, scales, zeros, groupOf);
     return { linear, stats: result.stats, method: result.method };
@@ -72,7 +67,7 @@ export async function runQuantizer(
 }
 
 /** Codes [N, K] out of the packed bit streams. */
-export function unpackCodes(linear: QuantizedLinear): Uint8Array {
+export function unpackCodes(linear: AffineLinear): Uint8Array {
   const { outFeatures, inFeatures, bits, codes } = linear;
   const words = (inFeatures * bits) / 32;
   return Uint8Array.from({ length: outFeatures * inFeatures }, (_, index) => {
@@ -87,11 +82,7 @@ export function unpackCodes(linear: QuantizedLinear): Uint8Array {
 }
 
 /** W − Q with dead columns of W taken as zero, [N, K] in float64. */
-export function residual(
-  problem: Problem,
-  linear: QuantizedLinear,
-  dead: readonly number[] = [],
-): Float64Array {
+export function residual(problem: Problem, linear: AffineLinear, dead: readonly number[] = []): Float64Array {
   const codes = unpackCodes(linear);
   const { inFeatures, scales, zeros, groupOf } = linear;
   const groups = scales.length / linear.outFeatures;
