@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import type { Engine, QuantizeReport } from '../src/index.js';
+import type { Engine, QuantizeReport, QuantizeSettings } from '../src/index.js';
 import { DEFAULT_SETTINGS, evaluateModel, quantizeModel } from '../src/index.js';
 import {
   createOutputFolder,
@@ -19,12 +19,12 @@ import {
   resolveNodeModel,
 } from '../src/platform/node/index.js';
 
-type Spec = (typeof DEFAULT_SETTINGS)['spec'];
+type Spec = Partial<QuantizeSettings>;
 
 const MODEL = fileURLToPath(new URL('../test/fixtures/bundled', import.meta.url));
 const SEQ_LEN = 512;
 
-const ROWS: readonly (readonly [name: string, spec: Partial<Spec>])[] = [
+const ROWS: readonly (readonly [name: string, spec: Spec])[] = [
   ['rtn 8-bit g128', { method: 'rtn', bits: 8 }],
   ['rtn 4-bit g128', { method: 'rtn' }],
   ['rtn 4-bit g128, range mse', { method: 'rtn', range: 'mse' }],
@@ -42,16 +42,11 @@ const ROWS: readonly (readonly [name: string, spec: Partial<Spec>])[] = [
   ['gptq 2-bit g32, range mse, refine 2', { bits: 2, groupSize: 32, range: 'mse', refine: 2 }],
 ];
 
-async function quantize(
-  engine: Engine,
-  spec: Partial<Spec>,
-  samples: number,
-  out: string,
-): Promise<QuantizeReport> {
+async function quantize(engine: Engine, spec: Spec, samples: number, out: string): Promise<QuantizeReport> {
   return quantizeModel({
     model: await resolveNodeModel(MODEL),
     engine,
-    settings: { ...DEFAULT_SETTINGS, spec: { ...DEFAULT_SETTINGS.spec, ...spec }, samples, seqLen: SEQ_LEN },
+    settings: { ...DEFAULT_SETTINGS, ...spec, samples, seqLen: SEQ_LEN },
     calibration: { source: await openFileSource(join(MODEL, 'calibration.txt')), label: 'calibration.txt' },
     openOutput: (expectedBytes) => createOutputFolder(out, { expectedBytes, overwrite: true }),
     host: nodeHost(),

@@ -16,7 +16,8 @@ const report = await quantizeModel({
   engine,
   settings: {
     ...DEFAULT_SETTINGS,
-    spec: { ...DEFAULT_SETTINGS.spec, bits: 4, groupSize: 32 },
+    bits: 4,
+    groupSize: 32,
     samples: 16,
   },
   calibration: { source: text, label: basename(textPath) },

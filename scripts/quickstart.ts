@@ -60,7 +60,7 @@ async function runOnce({ engine, model, size, method, folder }: RunOptions): Pro
   const report = await quantizeModel({
     model,
     engine,
-    settings: { ...DEFAULT_SETTINGS, ...size, spec: { ...DEFAULT_SETTINGS.spec, method } },
+    settings: { ...DEFAULT_SETTINGS, ...size, method },
     calibration: { source: calibration, label: 'calibration.txt' },
     openOutput: (expectedBytes) => createOutputFolder(out, { expectedBytes, overwrite: true }),
     host: nodeHost(),

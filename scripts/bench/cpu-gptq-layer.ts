@@ -10,7 +10,6 @@ import { createRng } from '../../src/core/rng.js';
 import { createCpuEngine } from '../../src/cpu/engine.js';
 import type { Engine } from '../../src/engine/engine.js';
 import { asMatrix } from '../../src/engine/tensor.js';
-import { DEFAULT_SETTINGS } from '../../src/pipeline/quantize-settings.js';
 import { openCpuEngine } from '../../src/platform/node/cpu/open.js';
 import {
   accumulateHessian,
@@ -21,7 +20,18 @@ import {
 } from '../../src/quant/index.js';
 import type { QuantSpec } from '../../src/quant/index.js';
 
-const SPEC: QuantSpec = { ...DEFAULT_SETTINGS.spec, minZero: 1 };
+const SPEC: QuantSpec = {
+  method: 'gptq',
+  rule: 'symmetric',
+  bits: 4,
+  groupSize: 128,
+  order: 'natural',
+  staticGroups: false,
+  damp: 0.01,
+  range: 'minmax',
+  refine: 0,
+  minZero: 0,
+};
 
 interface Group {
   readonly name: string;

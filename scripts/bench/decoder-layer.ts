@@ -4,7 +4,6 @@ import type { Tensor } from '../../src/engine/tensor.js';
 import { loadDecoderLayer, parseModelConfig, planMicroBatches, uploadRope } from '../../src/model/index.js';
 import type { ModelConfig, WeightSource } from '../../src/model/types.js';
 import { createRng } from '../../src/core/rng.js';
-import { DEFAULT_SETTINGS } from '../../src/pipeline/quantize-settings.js';
 import type { QuantSpec } from '../../src/quant/index.js';
 import { peakRssBytes } from '../../src/platform/node/host.js';
 import type { Shape } from './operations.js';
@@ -24,7 +23,18 @@ export interface LayerResult {
   readonly meanLossRatio: number | null;
 }
 
-const SPEC: QuantSpec = { ...DEFAULT_SETTINGS.spec, minZero: 1 };
+const SPEC: QuantSpec = {
+  method: 'gptq',
+  rule: 'symmetric',
+  bits: 4,
+  groupSize: 128,
+  order: 'natural',
+  staticGroups: false,
+  damp: 0.01,
+  range: 'minmax',
+  refine: 0,
+  minZero: 0,
+};
 
 function llamaConfig(shape: Shape): ModelConfig {
   return parseModelConfig({

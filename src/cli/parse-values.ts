@@ -58,3 +58,13 @@ export function parseBytes(text: string): number {
   if (Number.isSafeInteger(bytes) && bytes > 0) return bytes;
   throw new InvalidArgumentError('A size such as 6GB, 800MB or 512MiB expected.');
 }
+
+/** Values by commas, each one of `choices`. */
+export function parseList<T extends string>(choices: readonly T[]): (text: string) => T[] {
+  return (text) =>
+    text.split(',').map((word) => {
+      const found = choices.find((choice) => choice === word.trim());
+      if (found !== undefined) return found;
+      throw new InvalidArgumentError(`"${word.trim()}" is none of ${choices.join(', ')}.`);
+    });
+}

@@ -22,8 +22,11 @@ export function quantizeText(report: QuantizeReport): string {
     textTable(header, rows),
     '',
     ...skipped,
-    `${report.layers.length} linears quantized by ${report.method}, ${report.bitsPerWeight.toFixed(3)} bits per weight, ${formatBytes(report.bytes)} of weights`,
+    `${report.layers.length} linears quantized by ${report.method}`,
     `${formatDuration(report.seconds)} on ${report.adapter} (${report.engine.engine} engine), peak engine memory ${formatBytes(report.peakGpuBytes)}${rss}`,
-    `written to ${report.out}`,
+    ...report.outputs.map(
+      ({ format, out, bytes, bitsPerWeight }) =>
+        `${format}: ${formatBytes(bytes)}, ${bitsPerWeight.toFixed(3)} bits per weight, written to ${out}`,
+    ),
   ].join('\n');
 }

@@ -1,4 +1,5 @@
 import type { RunRecord } from '../report/run-record.js';
+import type { ModelCardFacts } from './output-format.js';
 
 export interface ModelCardOptions {
   readonly record: Omit<RunRecord, 'files'>;
@@ -7,13 +8,12 @@ export interface ModelCardOptions {
   readonly quantizedBytes: number;
   /** `license` of the original model card, where it had one. */
   readonly license: string | undefined;
-  /** Lines for whoever loads the folder, such as loaders that cannot read this combination. */
-  readonly notes: readonly string[];
+  readonly card: ModelCardFacts;
 }
 
 /** README.md: front matter for the Hub, what was done, the exact command, and how to load the folder. */
 export function modelCard(options: ModelCardOptions): string {
-  const { record } = options;
+  const { record, card } = options;
   return [
     frontMatter(options),
     `# ${record.source.model}, ${bitsText(record)} ${methodName(record)}`,
@@ -30,31 +30,24 @@ export function modelCard(options: ModelCardOptions): string {
     ...recipeTable(options),
     '',
     ...skippedSection(record),
-    ...notesSection(options.notes),
+    ...notesSection(record.notes),
     '## Loading',
     '',
-    '```python',
-    'from transformers import AutoModelForCausalLM, AutoTokenizer',
-    '',
-    'model = AutoModelForCausalLM.from_pretrained("path/to/this/folder")',
-    'tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")',
-    '```',
-    '',
-    'transformers loads GPTQ folders through GPTQModel (`pip install gptqmodel optimum`).',
+    card.loading,
     '',
   ].join('\n');
 }
 
-function frontMatter({ record, license }: ModelCardOptions): string {
+function frontMatter({ record, license, card }: ModelCardOptions): string {
   const isHubId = record.source.revision !== null;
   return [
     '---',
     ...(isHubId ? [`base_model: ${record.source.model}`, 'base_model_relation: quantized'] : []),
     ...(license === undefined ? [] : [`license: ${license}`]),
-    'library_name: transformers',
+    `library_name: ${card.libraryName}`,
     'pipeline_tag: text-generation',
     'tags:',
-    '  - gptq',
+    ...card.tags.map((tag) => `  - ${tag}`),
     '  - halfbyte',
     `  - ${String(record.settings.bits)}-bit`,
     '---',
@@ -66,8 +59,16 @@ function bitsText(record: ModelCardOptions['record']): string {
   return `${String(record.settings.bits)}-bit`;
 }
 
-function methodName(record: ModelCardOptions['record']): string {
-  return record.settings.method === 'rtn' ? 'round-to-nearest (in GPTQ format)' : 'GPTQ';
+function methodName({ settings, format }: ModelCardOptions['record']): string {
+  const names: Readonly<Record<string, string>> = {
+    gptq: 'GPTQ',
+    awq: 'AWQ',
+    hqq: 'HQQ',
+    rtn: 'round-to-nearest',
+    nf4: 'NF4',
+    fp4: 'FP4',
+  };
+  return `${names[String(settings.method)] ?? String(settings.method)} in ${format} format`;
 }
 
 function recipeTable({ record, originalBytes, quantizedBytes }: ModelCardOptions): string[] {

@@ -3,7 +3,7 @@
  * one canonical order, to the writer of each format asked for; so codes are computed once whatever is written.
  */
 import type { DType } from '../core/dtype.js';
-import type { Grid, GridSpec, QuantizedLinear } from '../core/quantized-linear.js';
+import type { Bits, Grid, GridSpec, QuantizedLinear } from '../core/quantized-linear.js';
 import type { ByteSource } from '../io/byte-source.js';
 import type { JsonObject } from '../io/json.js';
 import type { OutputFolder } from '../io/output-folder.js';
@@ -127,6 +127,10 @@ export interface OutputFormat {
    * before any weight is read, with the grid that the settings will make.
    */
   problems(grid: Grid, shape: LinearShape): string[];
+  /** What people of this format use where nothing is said; else 4 bits, groups of 128, symmetric. */
+  readonly usualGrid?: { readonly bits?: Bits; readonly groupSize?: number; readonly symmetric?: boolean };
+  /** Takes embedding tables and tied heads as quantized linears under their module paths. */
+  readonly holdsTables?: boolean;
   /** The grid on which codes for this format are made best, where the format dictates one (GGUF block types). */
   nativeGrid?(shape: LinearShape): GridSpec;
   /** UserError listing all reasons why this model cannot be written at all. Reads side files where needed, no weights. */

@@ -1,13 +1,13 @@
 import { product } from '../core/dims.js';
-import { HalfbyteError } from '../core/errors.js';
+import { HalfbyteError, UserError } from '../core/errors.js';
 import type { Checkpoint } from '../formats/safetensors/checkpoint.js';
 import { openCheckpoint } from '../formats/safetensors/checkpoint.js';
 import type { ResolvedModel } from '../hub/index.js';
 import type { JsonObject } from '../io/json.js';
 import { isJsonObject, readJsonObject } from '../io/json.js';
 import { parseModelConfig } from '../model/index.js';
-import type { GptqReader } from './gptq-reader.js';
-import { openGptqReader } from './gptq-reader.js';
+import type { QuantizedReader } from './quantized-reader.js';
+import { openQuantizedReader } from './readers/index.js';
 
 export interface TensorRow {
   readonly name: string;
@@ -62,7 +62,7 @@ export async function inspectModel(model: ResolvedModel, signal?: AbortSignal): 
   const configFile = model.files.get('config.json');
   const json = configFile === undefined ? {} : await readJsonObject(configFile, signal);
   const facts = describeConfig(json, configFile?.name);
-  const quantization = describeQuantization(json, checkpoint, configFile?.name ?? 'config.json');
+  const reader = tryOpenReader(json, checkpoint, configFile?.name ?? 'config.json');
   const tensors = [...checkpoint.tensors.values()].map((info) => ({
     name: info.name,
     dtype: info.dtype,
@@ -71,7 +71,7 @@ export async function inspectModel(model: ResolvedModel, signal?: AbortSignal): 
     file: info.file,
   }));
   const bytes = tensors.reduce((total, tensor) => total + tensor.bytes, 0);
-  const parameters = countParameters(checkpoint, quantization.reader);
+  const parameters = countParameters(checkpoint, reader);
   return {
     model: model.name,
     revision: model.revision ?? null,
@@ -81,7 +81,7 @@ export async function inspectModel(model: ResolvedModel, signal?: AbortSignal): 
     parameters,
     bitsPerWeight: parameters === 0 ? 0 : (bytes * 8) / parameters,
     dtypes: countDTypes(tensors),
-    quantization: quantization.report,
+    quantization: describeQuantization(json, reader),
     tensors,
   };
 }
@@ -116,71 +116,65 @@ function describeConfig(
   }
 }
 
-interface QuantizationFacts {
-  readonly reader: GptqReader | undefined;
-  readonly report: InspectReport['quantization'];
-}
-
-function describeQuantization(json: JsonObject, checkpoint: Checkpoint, file: string): QuantizationFacts {
-  const found = json.quantization_config;
-  if (found === undefined || found === null) return { reader: undefined, report: null };
-  const method = isJsonObject(found) ? (found.quant_method ?? found.method) : undefined;
-  if (method !== 'gptq') {
-    const nothing = {
-      bits: null,
-      groupSize: null,
-      symmetric: null,
-      format: null,
-      linears: 0,
-      bitsPerWeight: null,
-    };
-    return {
-      reader: undefined,
-      report: { method: typeof method === 'string' ? method : 'unknown', ...nothing },
-    };
+function describeQuantization(
+  json: JsonObject,
+  reader: QuantizedReader | undefined,
+): InspectReport['quantization'] {
+  if (reader === undefined) {
+    const found = json.quantization_config;
+    if (!isJsonObject(found)) return null;
+    const method = found.quant_method ?? found.method;
+    return { ...NOTHING_KNOWN, method: typeof method === 'string' ? method : 'unknown' };
   }
-  const reader = openGptqReader(json, checkpoint, file);
-  if (reader === undefined) return { reader, report: null };
-  const { settings, modules } = reader;
+  const { format, bits, groupSize, symmetric, modules } = reader;
+  let stored = 0;
+  for (const module of modules) stored += reader.storedBits(module) * product(reader.shape(module));
   return {
-    reader,
-    report: {
-      method,
-      bits: settings.bits,
-      groupSize: settings.groupSize,
-      symmetric: settings.symmetric,
-      format: settings.checkpointFormat,
-      linears: modules.size,
-      bitsPerWeight:
-        modules.size === 0 ? null : storedBits(checkpoint, modules) / packedWeights(checkpoint, reader),
-    },
+    method: methodOf(json) ?? format,
+    bits,
+    groupSize,
+    symmetric,
+    format,
+    linears: modules.size,
+    bitsPerWeight: modules.size === 0 ? null : stored / packedWeights(reader),
   };
 }
 
-const PACKING = /\.(qweight|qzeros|scales|g_idx)$/;
+const NOTHING_KNOWN = {
+  bits: null,
+  groupSize: null,
+  symmetric: null,
+  format: null,
+  linears: 0,
+  bitsPerWeight: null,
+} as const;
 
-function storedBits(checkpoint: Checkpoint, modules: ReadonlySet<string>): number {
-  let bytes = 0;
-  for (const { name, begin, end } of checkpoint.tensors.values())
-    if (PACKING.test(name) && modules.has(name.replace(PACKING, ''))) bytes += end - begin;
-  return bytes * 8;
+function methodOf({ quantization_config: found }: JsonObject): string | undefined {
+  const method = isJsonObject(found) ? (found.quant_method ?? found.method) : undefined;
+  return typeof method === 'string' ? method : undefined;
 }
 
-/** Weights that lie in codes: qweight [K·bits/32, N] holds K·N of them. */
-function packedWeights(checkpoint: Checkpoint, { modules, settings }: GptqReader): number {
+/** The reader, or undefined where halfbyte cannot read the method: inspect then describes what it can. */
+function tryOpenReader(json: JsonObject, checkpoint: Checkpoint, file: string): QuantizedReader | undefined {
+  try {
+    return openQuantizedReader(json, checkpoint, file);
+  } catch (error) {
+    if (error instanceof UserError) return undefined;
+    throw error;
+  }
+}
+
+function packedWeights({ modules, shape }: QuantizedReader): number {
   let weights = 0;
-  for (const module of modules)
-    weights += (product(checkpoint.info(`${module}.qweight`).shape) * 32) / settings.bits;
+  for (const module of modules) weights += product(shape(module));
   return weights;
 }
 
-function countParameters(checkpoint: Checkpoint, reader: GptqReader | undefined): number {
+function countParameters(checkpoint: Checkpoint, reader: QuantizedReader | undefined): number {
   let plain = 0;
-  for (const { name, shape } of checkpoint.tensors.values()) {
-    const isPacking = PACKING.test(name) && reader?.has(name.replace(PACKING, '')) === true;
-    if (!isPacking) plain += product(shape);
-  }
-  return plain + (reader === undefined ? 0 : packedWeights(checkpoint, reader));
+  for (const { name, shape } of checkpoint.tensors.values())
+    if (reader?.packing.has(name) !== true) plain += product(shape);
+  return plain + (reader === undefined ? 0 : packedWeights(reader));
 }
 
 function countDTypes(tensors: readonly TensorRow[]): InspectReport['dtypes'] {

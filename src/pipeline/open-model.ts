@@ -9,8 +9,8 @@ import { parseModelConfig } from '../model/index.js';
 import type { ModelConfig } from '../model/types.js';
 import type { TextTokenizer } from '../text/index.js';
 import { createTokenizer } from '../text/index.js';
-import type { GptqReader } from './gptq-reader.js';
-import { openGptqReader } from './gptq-reader.js';
+import type { QuantizedReader } from './quantized-reader.js';
+import { openQuantizedReader } from './readers/index.js';
 import { checkRequiredTensors } from './required-tensors.js';
 
 /** A model whose config and headers are read and found to belong together; no weight is read yet. */
@@ -21,8 +21,8 @@ export interface OpenedModel {
   readonly configText: string;
   readonly config: ModelConfig;
   readonly checkpoint: Checkpoint;
-  /** Set for GPTQ checkpoints. */
-  readonly gptq: GptqReader | undefined;
+  /** Set for quantized checkpoints. */
+  readonly quantized: QuantizedReader | undefined;
 }
 
 /** Errors: FormatError listing all missing or misshapen tensors; UserError for what halfbyte cannot run. */
@@ -32,9 +32,9 @@ export async function openModel(model: ResolvedModel, signal?: AbortSignal): Pro
   const configJson = requireObject(parseJson(configText, configFile.name), configFile.name);
   const config = parseModelConfig(configJson, configFile.name);
   const checkpoint = await openCheckpoint(model.files, signal);
-  const gptq = openGptqReader(configJson, checkpoint, configFile.name);
-  checkRequiredTensors(checkpoint, config, (module) => gptq?.has(module) === true);
-  return { model, configJson, configText, config, checkpoint, gptq };
+  const quantized = openQuantizedReader(configJson, checkpoint, configFile.name);
+  checkRequiredTensors(checkpoint, config, quantized);
+  return { model, configJson, configText, config, checkpoint, quantized };
 }
 
 /** The tokenizer beside the weights. */
@@ -66,14 +66,9 @@ function requireFile(model: ResolvedModel, name: string, advice: string): ByteSo
 }
 
 /** UserError unless the model's weights are plain numbers. */
-export function refuseQuantized({ configJson, model }: OpenedModel): void {
-  const { quantization_config: quantization } = configJson;
-  if (quantization === undefined || quantization === null) return;
-  const method = isJsonObject(quantization) ? quantization.quant_method : undefined;
-  throw new UserError(
-    `${model.name} is quantized already (${typeof method === 'string' ? method : 'unknown method'})`,
-    {
-      advice: 'quantize the 16-bit model it was made from',
-    },
-  );
+export function refuseQuantized({ quantized, model }: OpenedModel): void {
+  if (quantized === undefined) return;
+  throw new UserError(`${model.name} is quantized already (${quantized.format})`, {
+    advice: 'quantize the 16-bit model it was made from, or `halfbyte convert` it to another format',
+  });
 }

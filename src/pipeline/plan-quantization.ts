@@ -1,26 +1,38 @@
-import { product } from '../core/dims.js';
-import { DTYPE_BYTES } from '../core/dtype.js';
+import type { DType } from '../core/dtype.js';
 import { UserError } from '../core/errors.js';
-import { checkpointFormat } from '../export/quantization-config.js';
-import type { PlannedLinear } from '../export/output-plan.js';
-import { gptqTensors } from '../export/output-plan.js';
+import type { CodebookName } from '../core/quantized-linear.js';
+import type { OutputFormat, PlannedLinear } from '../export/output-format.js';
 import type { Checkpoint } from '../formats/safetensors/checkpoint.js';
 import { listOffenders } from '../io/list-offenders.js';
 import type { ModelConfig } from '../model/types.js';
 import type { QuantSpec } from '../quant/records.js';
-import { groupSizeProblem, resolveGroupSize, shapeProblems } from '../quant/shape.js';
+import { groupSizeProblem, shapeProblems } from '../quant/shape.js';
 import type { SkippedRecord } from '../report/quantize-report.js';
-import type { QuantizeSettings } from './quantize-settings.js';
+import type { QuantizeSettings, ResolvedGrid } from './quantize-settings.js';
+import { isCodebook } from './quantize-settings.js';
 import type { LinearSite } from './required-tensors.js';
 import { headLinear, layerLinears } from './required-tensors.js';
+import { gridForLinear, gridOfSpec, resolveFormats, resolveGrid } from './resolve-grid.js';
+
+/** Settings of nf4 and fp4. */
+export interface CodebookSpec {
+  readonly method: CodebookName;
+  readonly blockSize: number;
+  readonly doubleQuant: boolean;
+}
+
+/** A linear with what is to be done to it. */
+export interface LinearJob extends PlannedLinear {
+  readonly spec: QuantSpec | CodebookSpec;
+}
 
 export interface QuantizationPlan {
-  readonly spec: QuantSpec;
+  readonly formats: readonly OutputFormat[];
+  /** What the settings left open, settled; undefined for codebooks. */
+  readonly grid: ResolvedGrid | undefined;
   /** In the order they are quantized. */
-  readonly linears: readonly PlannedLinear[];
+  readonly linears: readonly LinearJob[];
   readonly skipped: readonly SkippedRecord[];
-  /** Stored bits per weight over quantized and skipped linears. */
-  readonly bitsPerWeight: number;
 }
 
 export interface PlanOptions {
@@ -32,34 +44,34 @@ export interface PlanOptions {
 }
 
 /**
- * Decides which linears are quantized, before any work. UserError lists every linear that the group size, the packing or
- * the device does not allow, unless `skipUnsupported` leaves them alone; and refuses a tied head.
+ * Decides which linears are quantized and onto which grids, before any work. UserError lists every linear that the group
+ * size, a format or the device does not allow, unless `skipUnsupported` leaves them alone; and refuses a tied head.
  */
 export function planQuantization(options: PlanOptions): QuantizationPlan {
   const { config, checkpoint, settings } = options;
-  const spec: QuantSpec = {
-    ...settings.spec,
-    // gptq_v2 holds a zero point of 0; symmetric grids never have one.
-    minZero: checkpointFormat(settings.spec) === 'gptq_v2' ? 0 : 1,
-  };
-  const problem = groupSizeProblem(spec.groupSize);
+  const formats = resolveFormats(settings);
+  const grid = resolveGrid(settings, formats);
+  const problem = grid === undefined ? undefined : groupSizeProblem(grid.groupSize);
   if (problem !== undefined) throw new UserError(problem, { advice: 'choose another --group-size' });
-  const linears: PlannedLinear[] = [];
+  const linears: LinearJob[] = [];
   const skipped: SkippedRecord[] = [];
   for (const site of chosenSites(config, settings)) {
+    const sourceDType = checkpoint.info(`${site.name}.weight`).dtype;
+    const job = planLinear(site, { settings, formats, grid, sourceDType });
     const problems = [
-      ...shapeProblems(spec, site, options.maxTensorBytes),
+      ...('rule' in job.spec ? shapeProblems(job.spec, site, options.maxTensorBytes) : []),
+      ...formats.flatMap((format) => format.problems(job.grid, site)),
       ...sizeProblems(checkpoint, site, options.maxTensorBytes),
     ];
-    if (problems.length > 0) skipped.push({ name: site.name, reason: problems.join('; ') });
-    else linears.push(planLinear(site, spec));
+    if (problems.length > 0) skipped.push({ name: site.name, reason: [...new Set(problems)].join('; ') });
+    else linears.push(job);
   }
   if (skipped.length > 0 && !settings.skipUnsupported) refuse(skipped);
   if (linears.length === 0)
     throw new UserError(`none of ${skipped.length} linears can be quantized with these settings`, {
       advice: 'choose another --group-size, or -1 for one scale per output channel',
     });
-  return { spec, linears, skipped, bitsPerWeight: bitsPerWeight(checkpoint, linears, skipped) };
+  return { formats, grid, linears, skipped };
 }
 
 function chosenSites(config: ModelConfig, settings: QuantizeSettings): LinearSite[] {
@@ -73,6 +85,38 @@ function chosenSites(config: ModelConfig, settings: QuantizeSettings): LinearSit
   );
 }
 
+interface LinearContext {
+  readonly settings: QuantizeSettings;
+  readonly formats: readonly OutputFormat[];
+  readonly grid: ResolvedGrid | undefined;
+  readonly sourceDType: DType;
+}
+
+function planLinear(site: LinearSite, { settings, formats, grid, sourceDType }: LinearContext): LinearJob {
+  const { name, outFeatures, inFeatures } = site;
+  const base = { name, outFeatures, inFeatures, sourceDType };
+  const { method, blockSize, doubleQuant } = settings;
+  if (grid === undefined || isCodebook(method)) {
+    const codebook = method === 'fp4' ? 'fp4' : 'nf4';
+    return {
+      ...base,
+      grid: { kind: 'codebook', codebook, blockSize, nested: doubleQuant },
+      spec: { method: codebook, blockSize, doubleQuant },
+    };
+  }
+  const spec: QuantSpec = {
+    ...gridForLinear(settings, formats, grid, site),
+    method: method === 'gptq' ? 'gptq' : 'rtn',
+    order: settings.order,
+    staticGroups: settings.staticGroups,
+    damp: settings.damp,
+    range: settings.range,
+    refine: settings.refine,
+    minZero: 0,
+  };
+  return { ...base, grid: gridOfSpec(spec, site), spec };
+}
+
 /** A linear goes to the engine whole, in the checkpoint's dtype. */
 function sizeProblems(checkpoint: Checkpoint, { name }: LinearSite, maxTensorBytes: number): string[] {
   const { begin, end } = checkpoint.info(`${name}.weight`);
@@ -83,11 +127,6 @@ function sizeProblems(checkpoint: Checkpoint, { name }: LinearSite, maxTensorByt
   ];
 }
 
-function planLinear({ name, outFeatures, inFeatures }: LinearSite, spec: QuantSpec): PlannedLinear {
-  const groups = inFeatures / resolveGroupSize(spec, inFeatures);
-  return { name, outFeatures, inFeatures, bits: spec.bits, groups };
-}
-
 function refuse(skipped: readonly SkippedRecord[]): never {
   throw new UserError(
     `${skipped.length} linears cannot be quantized with these settings:${listOffenders(
@@ -95,26 +134,7 @@ function refuse(skipped: readonly SkippedRecord[]): never {
     )}`,
     {
       advice:
-        'choose a --group-size that divides in_features (or -1), another --device where a tensor is too large for this one, or add --skip-unsupported to leave them in 16-bit',
+        'choose a --group-size that divides in_features (or -1), another --format, another --device where a tensor is too large for this one, or add --skip-unsupported to leave them in 16-bit',
     },
   );
-}
-
-function bitsPerWeight(
-  checkpoint: Checkpoint,
-  linears: readonly PlannedLinear[],
-  skipped: readonly SkippedRecord[],
-): number {
-  let bits = 0;
-  let weights = 0;
-  for (const linear of linears) {
-    weights += linear.outFeatures * linear.inFeatures;
-    for (const { dtype, shape } of gptqTensors(linear)) bits += product(shape) * DTYPE_BYTES[dtype] * 8;
-  }
-  for (const { name } of skipped) {
-    const { shape, begin, end } = checkpoint.info(`${name}.weight`);
-    weights += product(shape);
-    bits += (end - begin) * 8;
-  }
-  return bits / weights;
 }

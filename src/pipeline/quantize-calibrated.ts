@@ -2,15 +2,17 @@ import { throwIfAborted } from '../core/abort.js';
 import type { ProgressEvent, ProgressListener } from '../core/progress.js';
 import type { CalibratedLinear } from '../calib/index.js';
 import { quantizeLayer } from '../calib/index.js';
-import type { PlannedLinear } from '../export/output-plan.js';
 import type { ForwardContext, HiddenBatch, ModelConfig } from '../model/index.js';
 import { HEAD_NAME, embedWindows, linearNames, loadDecoderLayer, uploadRope } from '../model/index.js';
 import { readQuantizedLinear } from '../quant/index.js';
-import type { DataFreeOptions } from './quantize-data-free.js';
+import type { QuantSpec } from '../quant/index.js';
+import type { Engine } from '../engine/engine.js';
+import type { LinearJob } from './plan-quantization.js';
+import type { ProducerOptions } from './quantize-data-free.js';
 import { quantizeHead } from './quantize-head.js';
-import type { FinishedLinear } from './quantized-linears.js';
+import type { FinishedLinear } from './finished-part.js';
 
-export interface CalibratedOptions extends DataFreeOptions {
+export interface CalibratedOptions extends ProducerOptions {
   readonly config: ModelConfig;
   /** Calibration windows of one length. */
   readonly windows: readonly Uint32Array[];
@@ -40,8 +42,9 @@ export async function* quantizeCalibrated(
         yield finished;
       }
     const head = planned.get(HEAD_NAME);
-    if (head === undefined) return;
-    const finished = await quantizeHead({ ...options, head, hidden, onProgress: progress.listen });
+    const spec = affineSpec(head);
+    if (head === undefined || spec === undefined) return;
+    const finished = await quantizeHead({ ...options, head, spec, hidden, onProgress: progress.listen });
     progress.finished(finished);
     yield finished;
   } finally {
@@ -51,7 +54,7 @@ export async function* quantizeCalibrated(
 
 interface Run {
   readonly options: CalibratedOptions;
-  readonly planned: ReadonlyMap<string, PlannedLinear>;
+  readonly planned: ReadonlyMap<string, LinearJob>;
   readonly hidden: readonly HiddenBatch[];
   readonly rope: Pick<ForwardContext, 'cos' | 'sin'>;
   readonly listen: ProgressListener;
@@ -59,7 +62,7 @@ interface Run {
 
 async function* quantizeOneLayer(run: Run, index: number): AsyncGenerator<FinishedLinear, void, undefined> {
   const { options, planned, hidden, rope } = run;
-  const { engine, config, source, spec, signal } = options;
+  const { engine, config, source, signal } = options;
   throwIfAborted(signal);
   const isLast = index + 1 === config.numHiddenLayers && !planned.has(HEAD_NAME);
   // A skipped layer only passes the hidden states on.
@@ -71,23 +74,28 @@ async function* quantizeOneLayer(run: Run, index: number): AsyncGenerator<Finish
       layer,
       hidden,
       rope,
-      select: (slot) => (planned.has(slot.name) ? spec : undefined),
+      select: (slot) => affineSpec(planned.get(slot.name)),
       isLast,
       signal,
       onProgress: run.listen,
     });
-    for await (const result of results) yield await toHost(options, result);
+    for await (const result of results) yield await toHost(engine, result);
   } finally {
     layer.free();
   }
 }
 
+/** How a linear is to be quantized; undefined for one that is left alone. */
+function affineSpec(job: LinearJob | undefined): QuantSpec | undefined {
+  return job !== undefined && 'rule' in job.spec ? job.spec : undefined;
+}
+
 async function toHost(
-  { engine, spec }: CalibratedOptions,
-  { slot, weight, stats, method }: CalibratedLinear,
+  engine: Engine,
+  { slot, spec, weight, stats, method }: CalibratedLinear,
 ): Promise<FinishedLinear> {
   const linear = await readQuantizedLinear(engine, weight, spec);
-  return { name: slot.name, method, linear, stats };
+  return { kind: 'linear', name: slot.name, method, linear, stats };
 }
 
 /** One stage "quantize" counted in linears, so that time left can be told; what happens inside is its item. */

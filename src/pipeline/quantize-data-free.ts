@@ -1,42 +1,48 @@
 import { throwIfAborted } from '../core/abort.js';
+import { Bug } from '../core/errors.js';
 import type { ProgressListener } from '../core/progress.js';
 import type { Engine } from '../engine/engine.js';
-import type { PlannedLinear } from '../export/output-plan.js';
+import type { LinearWeight } from '../engine/nn.js';
 import { freeLinearWeight } from '../model/index.js';
 import type { WeightSource } from '../model/types.js';
 import { quantizeLinear, readQuantizedLinear } from '../quant/index.js';
-import type { QuantSpec } from '../quant/records.js';
-import type { FinishedLinear } from './quantized-linears.js';
+import type { FinishedLinear } from './finished-part.js';
+import type { LinearJob } from './plan-quantization.js';
 
-export interface DataFreeOptions {
+export interface ProducerOptions {
   readonly engine: Engine;
   readonly source: WeightSource;
-  readonly linears: readonly PlannedLinear[];
-  readonly spec: QuantSpec;
+  readonly linears: readonly LinearJob[];
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ProgressListener | undefined;
 }
 
-/** Round to nearest, linear by linear, no forward pass. Engine memory: one linear and its result. */
+/** Methods that look at nothing but the weights, linear by linear. Engine memory: one linear and its result. */
 export async function* quantizeDataFree(
-  options: DataFreeOptions,
+  options: ProducerOptions,
 ): AsyncGenerator<FinishedLinear, void, undefined> {
-  const { engine, source, linears, spec, signal, onProgress } = options;
-  for (const [done, { name, outFeatures, inFeatures }] of linears.entries()) {
+  const { engine, source, linears, signal, onProgress } = options;
+  for (const [done, job] of linears.entries()) {
     throwIfAborted(signal);
-    onProgress?.({ stage: 'quantize', item: name, done, total: linears.length });
-    const weight = await source.linear(name, outFeatures, inFeatures);
+    onProgress?.({ stage: 'quantize', item: job.name, done, total: linears.length });
+    const weight = await source.linear(job.name, job.outFeatures, job.inFeatures);
     try {
-      const result = await quantizeLinear(engine, { name, weight, outFeatures, inFeatures, spec });
-      try {
-        const linear = await readQuantizedLinear(engine, result.weight, spec);
-        yield { name, method: result.method, linear, stats: result.stats };
-      } finally {
-        freeLinearWeight(engine, result.weight);
-      }
+      yield await quantizeOne(engine, job, weight);
     } finally {
       freeLinearWeight(engine, weight);
     }
   }
   onProgress?.({ stage: 'quantize', done: linears.length, total: linears.length });
+}
+
+async function quantizeOne(engine: Engine, job: LinearJob, weight: LinearWeight): Promise<FinishedLinear> {
+  const { name, outFeatures, inFeatures, spec } = job;
+  if (!('rule' in spec)) throw new Bug(`internal: ${spec.method} has no quantizer yet`);
+  const result = await quantizeLinear(engine, { name, weight, outFeatures, inFeatures, spec });
+  try {
+    const linear = await readQuantizedLinear(engine, result.weight, spec);
+    return { kind: 'linear', name, method: result.method, linear, stats: result.stats };
+  } finally {
+    freeLinearWeight(engine, result.weight);
+  }
 }

@@ -1,10 +1,10 @@
 import { throwIfAborted } from '../core/abort.js';
 import type { ProgressListener } from '../core/progress.js';
 import { asMatrix } from '../engine/tensor.js';
-import type { PlannedLinear } from '../export/output-plan.js';
+import type { PlannedLinear } from '../export/output-format.js';
 import type { HiddenBatch, ModelConfig } from '../model/index.js';
 import { freeLinearWeight } from '../model/index.js';
-import type { Hessian } from '../quant/index.js';
+import type { Hessian, QuantSpec } from '../quant/index.js';
 import {
   accumulateHessian,
   createHessian,
@@ -14,12 +14,13 @@ import {
   quantizeLinear,
   readQuantizedLinear,
 } from '../quant/index.js';
-import type { DataFreeOptions } from './quantize-data-free.js';
-import type { FinishedLinear } from './quantized-linears.js';
+import type { ProducerOptions } from './quantize-data-free.js';
+import type { FinishedLinear } from './finished-part.js';
 
-export interface QuantizeHeadOptions extends Omit<DataFreeOptions, 'linears'> {
+export interface QuantizeHeadOptions extends Omit<ProducerOptions, 'linears'> {
   readonly config: ModelConfig;
   readonly head: PlannedLinear;
+  readonly spec: QuantSpec;
   /** Outputs of the last decoder layer. */
   readonly hidden: readonly HiddenBatch[];
   readonly onProgress?: ProgressListener | undefined;
@@ -36,7 +37,7 @@ export async function quantizeHead(options: QuantizeHeadOptions): Promise<Finish
       const result = await quantizeLinear(engine, { name, weight, outFeatures, inFeatures, spec, hessian });
       try {
         const linear = await readQuantizedLinear(engine, result.weight, spec);
-        return { name, method: result.method, linear, stats: result.stats };
+        return { kind: 'linear', name, method: result.method, linear, stats: result.stats };
       } finally {
         freeLinearWeight(engine, result.weight);
       }

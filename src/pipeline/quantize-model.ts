@@ -1,30 +1,28 @@
 /**
- * The main job: checkpoint in, complete GPTQ folder out. Everything that can be refused is refused before the first
- * weight is read; then the shard writer pulls tensors one by one and thereby drives the quantization; the folder appears
- * by one rename at the end. Host memory: hidden states of the calibration windows, one quantized linear, one read window.
+ * The main job: checkpoint in, complete folders out. Everything that can be refused is refused before the first weight is
+ * read; then the writers pull tensors one by one and thereby drive the quantization; the folder appears by one rename at
+ * the end. Host memory: hidden states of the calibration windows, one quantized linear, one read window.
  */
 import { throwIfAborted } from '../core/abort.js';
 import { UserError } from '../core/errors.js';
 import type { NoticeListener, ProgressListener } from '../core/progress.js';
 import type { Engine } from '../engine/engine.js';
-import { planOutput } from '../export/output-plan.js';
-import type { PlannedOutput } from '../export/output-plan.js';
-import { checkpointFormat } from '../export/quantization-config.js';
 import type { HashingFolder } from '../export/hashing-folder.js';
 import { withHashes } from '../export/hashing-folder.js';
+import { planItems } from '../export/model-items.js';
+import type { ModelItem, OutputFormat, PlannedWriter } from '../export/output-format.js';
 import { createSha256 } from '../export/sha256.js';
-import type { ShardPlan } from '../formats/safetensors/shard-plan.js';
-import { planShards } from '../formats/safetensors/shard-plan.js';
-import { writeShards } from '../formats/safetensors/write-shards.js';
+import { sideFiles } from '../export/side-files.js';
 import type { ResolvedModel } from '../hub/index.js';
 import type { ByteSource } from '../io/byte-source.js';
 import type { OutputFolder } from '../io/output-folder.js';
 import { writeOutputFolder } from '../io/output-folder.js';
-import type { LayerRecord, QuantizeReport } from '../report/quantize-report.js';
+import { subFolder } from '../io/sub-folder.js';
+import type { LayerRecord, OutputRecord, QuantizeReport } from '../report/quantize-report.js';
 import { makeLayerRecord } from '../report/quantize-report.js';
 import type { Calibration } from './calibration-windows.js';
 import { prepareCalibration } from './calibration-windows.js';
-import { loaderNotes } from './loader-notes.js';
+import type { FinishedPart } from './finished-part.js';
 import type { OpenedModel } from './open-model.js';
 import { openModel, openTokenizer, refuseQuantized } from './open-model.js';
 import type { PipelineHost } from './pipeline-host.js';
@@ -33,12 +31,13 @@ import { planQuantization } from './plan-quantization.js';
 import { quantizeCalibrated } from './quantize-calibrated.js';
 import { quantizeDataFree } from './quantize-data-free.js';
 import type { QuantizeSettings } from './quantize-settings.js';
-import type { FinishedLinear } from './quantized-linears.js';
+import { flatSettings, isCalibrated } from './quantize-settings.js';
+import { createQuantizeRows } from './quantize-table-rows.js';
 import { describeSource } from './source-record.js';
 import { streamed } from './streamed-model.js';
 import { createStopwatch } from './stopwatch.js';
 import type { Stopwatch } from './stopwatch.js';
-import { createTensorFeed } from './tensor-feed.js';
+import { writeModel } from './write-model.js';
 import { writeSideFiles } from './write-side-files.js';
 
 export interface CalibrationText {
@@ -54,7 +53,7 @@ export interface QuantizeModelOptions {
   readonly model: ResolvedModel;
   readonly engine: Engine;
   readonly settings: QuantizeSettings;
-  /** Needed by gptq, unused by rtn. */
+  /** Needed by gptq and awq, unused by the others. */
   readonly calibration?: CalibrationText;
   /** Opens the folder to write to, once it is known how many bytes it will take. */
   readonly openOutput: (expectedBytes: number) => Promise<OutputFolder>;
@@ -64,18 +63,25 @@ export interface QuantizeModelOptions {
   readonly onNotice?: NoticeListener;
 }
 
+/** One format of a run: its writer, and the folder it writes to once that is open. */
+export interface PlannedOutput {
+  readonly format: OutputFormat;
+  readonly writer: PlannedWriter;
+}
+
 /** What a run knows before it starts working. */
 export interface QuantizeJob {
   readonly options: QuantizeModelOptions;
   readonly opened: OpenedModel;
   readonly plan: QuantizationPlan;
+  readonly items: readonly ModelItem[];
   readonly outputs: readonly PlannedOutput[];
-  readonly shards: ShardPlan;
   readonly calibration: Calibration | undefined;
 }
 
 /**
- * Quantizes a model into a folder that GPTQ loaders read. The same settings, model, text and adapter give the same bytes.
+ * Quantizes a model into a folder, or into one sub-folder per format. The same settings, model, text and adapter give the
+ * same bytes.
  *
  * Errors: UserError for settings that do not fit the model (listing all linears concerned), FormatError for damaged files,
  * NumericError naming layer and step, DeviceError, AbortError. On any of them nothing is left behind.
@@ -86,23 +92,22 @@ export async function quantizeModel(options: QuantizeModelOptions): Promise<Quan
   engine.resetPeak();
   clock.begin('plan');
   const job = await planJob(options);
-  noteLoaders(job);
-  const folder = withHashes(
-    await options.openOutput(job.shards.fileBytes),
-    host.createHasher ?? createSha256,
-  );
+  for (const note of new Set(job.outputs.flatMap(({ writer }) => writer.notes))) options.onNotice?.(note);
+  const expectedBytes = job.outputs.reduce((sum, { writer }) => sum + writer.expectedBytes, 0);
+  const folder = await options.openOutput(expectedBytes);
+  const createHasher = host.createHasher ?? createSha256;
   const layers: LayerRecord[] = [];
   const out = await writeOutputFolder(folder, async () => {
     clock.begin('hash');
-    const source = await describeSource({
-      ...options,
-      opened: job.opened,
-      createHasher: host.createHasher ?? createSha256,
-    });
+    const source = await describeSource({ ...options, opened: job.opened, createHasher });
     clock.begin('quantize');
-    layers.push(...(await writeWeights(job, folder)));
+    const folders = job.outputs.map(({ format }) =>
+      withHashes(job.outputs.length === 1 ? folder : subFolder(folder, format.name), createHasher),
+    );
+    layers.push(...(await writeWeights(job, folders)));
     clock.begin('finish');
-    await writeSideFiles({ job, folder, source, layers });
+    for (const [i, output] of job.outputs.entries())
+      await writeSideFiles({ job, output, folder: folders[i], source, layers });
     throwIfAborted(options.signal);
   });
   clock.stop();
@@ -110,18 +115,42 @@ export async function quantizeModel(options: QuantizeModelOptions): Promise<Quan
 }
 
 async function planJob(options: QuantizeModelOptions): Promise<QuantizeJob> {
-  const { engine, settings, signal } = options;
-  const opened = await openModel(options.model, signal);
+  const { engine, settings, signal, model } = options;
+  const opened = await openModel(model, signal);
   refuseQuantized(opened);
   const { config, checkpoint } = opened;
   const plan = planQuantization({ config, checkpoint, settings, maxTensorBytes: engine.maxTensorBytes });
-  const outputs = planOutput(checkpoint.tensors.values(), plan.linears);
-  const shards = planShards(
-    outputs,
-    settings.maxShardBytes === undefined ? {} : { maxShardBytes: settings.maxShardBytes },
-  );
+  const replaced = new Set(plan.linears.map(({ name }) => `${name}.weight`));
+  const dense = [...checkpoint.tensors.values()].filter(({ name }) => !replaced.has(name));
+  const items = planItems(dense, plan.linears);
+  const modelToWrite = {
+    config,
+    configJson: opened.configJson,
+    configText: opened.configText,
+    items,
+    skipped: plan.skipped.map(({ name }) => name),
+    sideFiles: copiedFiles(model),
+    name: model.name,
+    settings: flatSettings(settings, plan.grid),
+    toolVersion: options.host.version,
+    maxShardBytes: settings.maxShardBytes,
+    quantizeRows: createQuantizeRows(engine),
+    signal,
+  };
+  const outputs: PlannedOutput[] = [];
+  for (const format of plan.formats) outputs.push({ format, writer: await format.plan(modelToWrite) });
   const calibration = await readCalibration(options, opened);
-  return { options, opened, plan, outputs, shards, calibration };
+  return { options, opened, plan, items, outputs, calibration };
+}
+
+/** Tokenizer, templates, licence and so on: what travels along with the weights. */
+export function copiedFiles({ files }: ResolvedModel): ReadonlyMap<string, ByteSource> {
+  return new Map(
+    sideFiles(files.keys()).flatMap((name) => {
+      const source = files.get(name);
+      return source === undefined ? [] : [[name, source] as const];
+    }),
+  );
 }
 
 async function readCalibration(
@@ -129,9 +158,11 @@ async function readCalibration(
   opened: OpenedModel,
 ): Promise<Calibration | undefined> {
   const { settings, calibration, signal, onNotice } = options;
-  if (settings.spec.method === 'rtn') return undefined;
+  if (!isCalibrated(settings.method)) return undefined;
   if (calibration === undefined)
-    throw new UserError('gptq needs a calibration text', { advice: 'pass `calibration`, or use method rtn' });
+    throw new UserError(`${settings.method} needs a calibration text`, {
+      advice: 'pass `calibration`, or use method rtn',
+    });
   return prepareCalibration({
     text: calibration.source,
     label: calibration.label,
@@ -143,39 +174,27 @@ async function readCalibration(
   });
 }
 
-/** Says once what a loader will not read. */
-function noteLoaders({ plan, options }: QuantizeJob): void {
-  for (const note of loaderNotes(plan)) options.onNotice?.(note);
-}
-
-async function writeWeights(job: QuantizeJob, folder: HashingFolder): Promise<LayerRecord[]> {
-  const { options, plan, opened } = job;
+async function writeWeights(job: QuantizeJob, folders: readonly HashingFolder[]): Promise<LayerRecord[]> {
+  const { options, opened, items, outputs } = job;
   const layers: LayerRecord[] = [];
-  const linears = produceLinears(job);
-  try {
-    const feed = createTensorFeed({
-      plan: job.outputs,
-      checkpoint: opened.checkpoint,
-      linears,
-      format: checkpointFormat(plan.spec),
-      onLinear: ({ name, method, linear, stats }) =>
-        layers.push(makeLayerRecord({ name, method, bits: linear.bits, stats })),
-      signal: options.signal,
-    });
-    await writeShards(job.shards, folder, feed, { signal: options.signal });
-    // Lets the producer run to its end, so that it reports its last step and frees what it holds.
-    await linears.next();
-  } finally {
-    await linears.return();
-  }
+  const writers = [];
+  for (const [i, { writer }] of outputs.entries()) writers.push(await writer.open(folders[i]));
+  await writeModel({
+    items,
+    writers,
+    checkpoint: opened.checkpoint,
+    parts: produceParts(job),
+    onLinear: (part) => layers.push(makeLayerRecord(part)),
+    signal: options.signal,
+  });
   return layers;
 }
 
-function produceLinears(job: QuantizeJob): AsyncGenerator<FinishedLinear, void, undefined> {
+function produceParts(job: QuantizeJob): AsyncGenerator<FinishedPart, void, undefined> {
   const { options, opened, plan, calibration } = job;
   const { engine, signal, onProgress } = options;
   const { source, config } = streamed(opened, engine, signal);
-  const common = { engine, source, linears: plan.linears, spec: plan.spec, signal, onProgress };
+  const common = { engine, source, linears: plan.linears, signal, onProgress };
   if (calibration === undefined) return quantizeDataFree(common);
   return quantizeCalibrated({ ...common, config, windows: calibration.windows });
 }
@@ -187,13 +206,20 @@ interface Outcome {
 }
 
 function makeReport(job: QuantizeJob, { out, layers, clock }: Outcome): QuantizeReport {
-  const { options, plan, shards } = job;
-  const { engine, host } = options;
+  const { options, plan, outputs } = job;
+  const { engine, host, settings } = options;
+  const written: OutputRecord[] = outputs.map(({ format, writer }) => ({
+    format: format.name,
+    out: outputs.length === 1 ? out : `${out}/${format.name}`,
+    bytes: writer.expectedBytes,
+    bitsPerWeight: writer.bitsPerWeight,
+  }));
   return {
     out,
-    method: plan.spec.method,
-    bitsPerWeight: plan.bitsPerWeight,
-    bytes: shards.shards.reduce((total, shard) => total + shard.fileBytes, 0),
+    method: settings.method,
+    bitsPerWeight: written[0].bitsPerWeight,
+    bytes: written.reduce((total, { bytes }) => total + bytes, 0),
+    outputs: written,
     seconds: clock.totalSeconds(),
     layers,
     skipped: plan.skipped,

@@ -3,6 +3,7 @@ import type { Checkpoint } from '../formats/safetensors/checkpoint.js';
 import { listOffenders } from '../io/list-offenders.js';
 import { EMBEDDING_NAME, HEAD_NAME } from '../model/index.js';
 import type { ModelConfig } from '../model/types.js';
+import type { QuantizedReader } from './quantized-reader.js';
 
 export interface LinearSite {
   /** Module path. */
@@ -41,23 +42,25 @@ export function headLinear(config: ModelConfig): LinearSite | undefined {
 
 /**
  * Throws FormatError listing every tensor the model needs and the checkpoint lacks or has in another shape.
- * `isPacked` tells which modules are stored quantized, so that their `.weight` is not asked for.
+ * Modules that are stored quantized are judged by the shape their codes have.
  */
 export function checkRequiredTensors(
   checkpoint: Checkpoint,
   config: ModelConfig,
-  isPacked: (module: string) => boolean = () => false,
+  quantized?: QuantizedReader,
 ): void {
   const problems: string[] = [];
   const need = (name: string, shape: readonly number[]): void => {
     const info = checkpoint.tensors.get(name);
+    const module = name.replace(/\.weight$/, '');
+    const found = quantized?.modules.has(module) === true ? quantized.shape(module) : info?.shape;
     const expected = `[${shape.join(', ')}]`;
-    if (info === undefined) problems.push(`"${name}" ${expected}: missing`);
-    else if (info.shape.join() !== shape.join())
-      problems.push(`"${name}": shape ${expected} expected, [${info.shape.join(', ')}] found`);
+    if (found === undefined) problems.push(`"${name}" ${expected}: missing`);
+    else if (found.join() !== shape.join())
+      problems.push(`"${name}": shape ${expected} expected, [${found.join(', ')}] found`);
   };
   const needLinear = ({ name, outFeatures, inFeatures, bias }: LinearSite): void => {
-    if (!isPacked(name)) need(`${name}.weight`, [outFeatures, inFeatures]);
+    need(`${name}.weight`, [outFeatures, inFeatures]);
     if (bias) need(`${name}.bias`, [outFeatures]);
   };
   need(EMBEDDING_NAME, [config.vocabSize, config.hiddenSize]);

@@ -5,9 +5,9 @@ import { createWeightSource } from './weight-source.js';
 
 /** A model as the layer-streaming code sees it. */
 export function streamed(opened: OpenedModel, engine: Engine, signal?: AbortSignal): StreamedModel {
-  const { config, checkpoint, gptq } = opened;
+  const { config, checkpoint, quantized } = opened;
   return {
     config,
-    source: createWeightSource({ checkpoint, engine, signal, ...(gptq === undefined ? {} : { gptq }) }),
+    source: createWeightSource({ checkpoint, engine, signal, quantized }),
   };
 }

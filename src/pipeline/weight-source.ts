@@ -1,10 +1,12 @@
 /**
- * The weights of a checkpoint on an engine: dense tensors in their own dtype, GPTQ linears as codes on a grid.
- * Memory on the host: one read window (8 MiB); for a GPTQ linear its packed tensors.
+ * The weights of a checkpoint on an engine: dense tensors in their own dtype, quantized linears as codes on their grid.
+ * Memory on the host: one read window (8 MiB); for a quantized linear its packed tensors, twice.
  */
 import { throwIfAborted } from '../core/abort.js';
 import { product } from '../core/dims.js';
 import type { DType } from '../core/dtype.js';
+import { dequantizeLinear } from '../core/dequantize-linear.js';
+import type { QuantizedLinear } from '../core/quantized-linear.js';
 import { DTYPE_BYTES, f32ToBf16, f8e4m3ToF32, f8e5m2ToF32 } from '../core/dtype.js';
 import { FormatError } from '../core/errors.js';
 import type { Engine, HostArray } from '../engine/engine.js';
@@ -17,13 +19,14 @@ import { viewBytes } from '../io/byte-views.js';
 import { DEFAULT_WINDOW_BYTES } from '../io/stream-chunks.js';
 import type { WeightSource } from '../model/types.js';
 import { assertFinite } from './check-finite.js';
-import type { GptqReader } from './gptq-reader.js';
+import type { QuantizedReader } from './quantized-reader.js';
+import { uploadRecord } from './upload-record.js';
 
 export interface WeightSourceOptions {
   readonly checkpoint: Checkpoint;
   readonly engine: Engine;
-  /** Set for GPTQ checkpoints. */
-  readonly gptq?: GptqReader;
+  /** Set for quantized checkpoints. */
+  readonly quantized?: QuantizedReader | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -35,14 +38,17 @@ interface RowsToUpload {
 }
 
 export function createWeightSource(options: WeightSourceOptions): WeightSource {
-  const { checkpoint, engine, gptq, signal } = options;
+  const { checkpoint, engine, quantized, signal } = options;
   return {
-    has: (name) => checkpoint.tensors.has(name),
+    has: (name) => checkpoint.tensors.has(name) && quantized?.packing.has(name) !== true,
     dense: async (name, shape) => {
       checkShape(checkpoint, name, shape);
       return uploadRows(options, { name, firstElement: 0, shape });
     },
     densePanels: async (name, [rows, cols]) => {
+      const module = name.replace(/\.weight$/, '');
+      if (quantized?.modules.has(module) === true)
+        return uploadExpanded(engine, await quantized.read(module, signal), name);
       checkShape(checkpoint, name, [rows, cols]);
       const rowBytes = cols * TENSOR_DTYPE_BYTES[engineDType(checkpoint, name)];
       const panels: Tensor[] = [];
@@ -54,14 +60,22 @@ export function createWeightSource(options: WeightSourceOptions): WeightSource {
     },
     linear: async (module, outFeatures, inFeatures): Promise<LinearWeight> => {
       throwIfAborted(signal);
-      if (gptq?.has(module) === true)
-        return { kind: 'affine', ...(await gptq.read(module, outFeatures, inFeatures, engine)) };
+      if (quantized?.modules.has(module) === true)
+        return uploadRecord(engine, await quantized.read(module, signal), module);
       const name = `${module}.weight`;
       const shape = [outFeatures, inFeatures];
       checkShape(checkpoint, name, shape);
       return { kind: 'dense', tensor: await uploadRows(options, { name, firstElement: 0, shape }) };
     },
   };
+}
+
+/** A table that is stored quantized, as float32 panels: lookups need rows, not products. */
+function uploadExpanded(engine: Engine, record: QuantizedLinear, name: string): Tensor[] {
+  const { outFeatures, inFeatures } = record;
+  return planRowPanels(outFeatures, inFeatures * 4, engine.maxTensorBytes, 2).map(({ start, rows }) =>
+    engine.upload(dequantizeLinear(record, { first: start, rows }), [rows, inFeatures], 'f32', name),
+  );
 }
 
 function checkShape(checkpoint: Checkpoint, name: string, shape: readonly number[]): void {

@@ -1,13 +1,15 @@
 import type { EngineInfo } from '../engine/engine.js';
-import type { Bits } from '../engine/quant.js';
+import type { Grid, QuantizedLinear } from '../core/quantized-linear.js';
+import { K_QUANTS } from '../core/quantized-linear.js';
+import { gridOf } from '../core/describe-grid.js';
 import type { QuantStats } from '../quant/records.js';
 
 /** One quantized linear. Keys up to `groups` are a contract with scripts; figures that do not exist are null. */
 export interface LayerRecord {
   /** Module path, such as "model.layers.0.self_attn.q_proj". */
   readonly name: string;
-  /** "gptq", or "rtn" where no calibration entered. */
-  readonly method: 'gptq' | 'rtn';
+  /** What was done, after any fallback. */
+  readonly method: string;
   /** tr((W−Q) H (W−Q)ᵀ) with H = (2/n) XᵀX. */
   readonly loss: number | null;
   readonly rtnLoss: number | null;
@@ -19,7 +21,9 @@ export interface LayerRecord {
   readonly refined: number;
   /** Groups along K. */
   readonly groups: number;
-  readonly bits: Bits;
+  readonly bits: number;
+  /** Where the codes lie. */
+  readonly grid: Grid;
   /** Rungs of the damping ladder tried, the one used last. */
   readonly dampTried: readonly number[];
   /** Value the diagonal was floored to when even damping 1 failed. */
@@ -34,15 +38,28 @@ export interface SkippedRecord {
   readonly reason: string;
 }
 
+/** One format that was written. */
+export interface OutputRecord {
+  readonly format: string;
+  /** Its folder. */
+  readonly out: string;
+  /** Bytes of its weight files. */
+  readonly bytes: number;
+  /** Stored bits (codes, scales, zeros, group index; skipped ones as they are) per weight of the planned linears. */
+  readonly bitsPerWeight: number;
+}
+
 /** What `quantize --json` prints. Keys up to `adapter` are a contract with scripts. */
 export interface QuantizeReport {
   /** The folder that appeared. */
   readonly out: string;
-  readonly method: 'gptq' | 'rtn';
-  /** Stored bits (codes, scales, zeros, group index; skipped ones as they are) per weight of the planned linears. */
+  readonly method: string;
+  /** Of the first output. */
   readonly bitsPerWeight: number;
-  /** Bytes of all weight files. */
+  /** Bytes of all weight files of all outputs. */
   readonly bytes: number;
+  /** One per format. */
+  readonly outputs: readonly OutputRecord[];
   readonly seconds: number;
   readonly layers: readonly LayerRecord[];
   readonly skipped: readonly SkippedRecord[];
@@ -58,12 +75,13 @@ export interface QuantizeReport {
 
 export interface LayerRecordInput {
   readonly name: string;
-  readonly method: 'gptq' | 'rtn';
-  readonly bits: Bits;
+  readonly method: string;
+  readonly linear: QuantizedLinear;
   readonly stats: QuantStats;
 }
 
-export function makeLayerRecord({ name, method, bits, stats }: LayerRecordInput): LayerRecord {
+export function makeLayerRecord({ name, method, linear, stats }: LayerRecordInput): LayerRecord {
+  const grid = gridOf(linear);
   return {
     name,
     method,
@@ -73,9 +91,15 @@ export function makeLayerRecord({ name, method, bits, stats }: LayerRecordInput)
     damp: stats.damp ?? null,
     refined: stats.refined,
     groups: stats.groups,
-    bits,
+    bits: bitsOf(linear),
+    grid,
     dampTried: stats.dampTried ?? [],
     diagonalFloor: stats.diagonalFloor ?? null,
     deadColumns: stats.deadColumns ?? 0,
   };
+}
+
+function bitsOf(linear: QuantizedLinear): number {
+  if (linear.kind === 'codebook') return 4;
+  return linear.kind === 'k-quant' ? K_QUANTS[linear.type].bits : linear.bits;
 }

@@ -30,6 +30,10 @@ export interface RunRecord {
   readonly schemaVersion: typeof RUN_RECORD_SCHEMA_VERSION;
   readonly tool: { readonly name: 'halfbyte'; readonly version: string };
   readonly command: string;
+  /** Format of this folder. */
+  readonly format: string;
+  /** What a loader will not read or does differently. */
+  readonly notes: readonly string[];
   readonly source: SourceRecord;
   readonly settings: Readonly<Record<string, string | number | boolean>>;
   readonly calibration: CalibrationRecord | null;

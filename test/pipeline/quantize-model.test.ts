@@ -30,11 +30,11 @@ afterEach(async () => {
   await engine.dispose();
 });
 
-const settings = (spec: Partial<QuantizeSettings['spec']> = {}, rest: Partial<QuantizeSettings> = {}) => ({
+const settings = (some: Partial<QuantizeSettings> = {}): QuantizeSettings => ({
   ...DEFAULT_SETTINGS,
   samples: 4,
-  ...rest,
-  spec: { ...DEFAULT_SETTINGS.spec, groupSize: 32, ...spec },
+  groupSize: 32,
+  ...some,
 });
 
 async function run(model: ResolvedModel, options: Partial<QuantizeModelOptions> = {}) {
@@ -80,7 +80,7 @@ describe('quantizeModel', () => {
       quantization: {
         bits: 8,
         groupSize: 32,
-        rule: 'symmetric',
+        symmetric: true,
         linears: 14,
         bitsPerWeight: report.bitsPerWeight,
       },
@@ -88,11 +88,11 @@ describe('quantizeModel', () => {
   });
 
   for (const spec of [
-    { bits: 2, rule: 'asymmetric' },
+    { bits: 2, symmetric: false },
     { bits: 3, order: 'act' },
     { bits: 4, order: 'group-aware', refine: 1 },
     { bits: 4, groupSize: -1, range: 'mse' },
-    { bits: 3, rule: 'asymmetric', order: 'act', staticGroups: true },
+    { bits: 3, symmetric: false, order: 'act', staticGroups: true },
   ] as const)
     it(`reads back what it wrote: ${JSON.stringify(spec)}`, async () => {
       const model = await memoryModel();
@@ -121,7 +121,7 @@ describe('quantizeModel', () => {
   it('quantizes a separate head when asked, with and without calibration', async () => {
     for (const method of ['gptq', 'rtn'] as const) {
       folder = createMemoryFolder(method);
-      const report = await run(await memoryModel(), { settings: settings({ method }, { lmHead: true }) });
+      const report = await run(await memoryModel(), { settings: settings({ method, lmHead: true }) });
       expect(report.layers.at(-1)).toMatchObject({ name: 'lm_head', groups: 2 });
       const evaluation = await evaluateModel({
         model: asModel(folder),
@@ -135,7 +135,7 @@ describe('quantizeModel', () => {
 
   it('refuses a tied head with the reason', async () => {
     const model = await memoryModel({ config: { tie_word_embeddings: true } });
-    await expect(run(model, { settings: settings({}, { lmHead: true }) })).rejects.toThrow(
+    await expect(run(model, { settings: settings({ lmHead: true }) })).rejects.toThrow(
       /tied to the embeddings/,
     );
   });

@@ -10,7 +10,8 @@ import { listOffenders } from '../../io/list-offenders.js';
 import type { GptqCheckpointFormat } from './gptq-layer.js';
 
 /** Widths that GPTQ readers know. */
-export type GptqBits = 2 | 3 | 4 | 8;
+export const GPTQ_BITS = [2, 3, 4, 8] as const;
+export type GptqBits = (typeof GPTQ_BITS)[number];
 
 export interface GptqConfig {
   readonly bits: GptqBits;
@@ -86,8 +87,8 @@ function readDynamic(value: unknown, problems: string[]): ReadonlyMap<string, Js
   return dynamic;
 }
 
-function isGptqBits(value: unknown): value is GptqBits {
-  return value === 2 || value === 3 || value === 4 || value === 8;
+export function isGptqBits(value: unknown): value is GptqBits {
+  return GPTQ_BITS.some((bits) => bits === value);
 }
 
 function isGroupSize(value: unknown): value is number {

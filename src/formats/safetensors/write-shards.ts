@@ -1,10 +1,8 @@
 import { throwIfAborted } from '../../core/abort.js';
-import { Bug } from '../../core/errors.js';
 import type { ProgressListener } from '../../core/progress.js';
-import type { ByteSink } from '../../io/byte-sink.js';
 import type { OutputFolder } from '../../io/output-folder.js';
-import type { TensorInfo } from './header.js';
-import type { Shard, ShardPlan } from './shard-plan.js';
+import type { ShardPlan } from './shard-plan.js';
+import { createShardWriter } from './shard-writer.js';
 
 /** The bytes of a tensor, whole or in chunks, little-endian and row-major. Called once per tensor, in plan order. */
 export type TensorProducer = (name: string) => Promise<Uint8Array> | AsyncIterable<Uint8Array>;
@@ -24,60 +22,20 @@ export async function writeShards(
   produce: TensorProducer,
   options: WriteShardsOptions = {},
 ): Promise<void> {
+  const writer = createShardWriter(plan, folder);
   let written = 0;
-  for (const shard of plan.shards) {
-    await writeShard(shard, folder, produce, {
-      ...options,
-      onTensor: (info) => {
-        written += info.end - info.begin;
-        options.onProgress?.({ stage: 'write', item: info.name, done: written, total: plan.totalBytes });
-      },
-    });
-  }
-  if (plan.index !== undefined) await folder.writeText(plan.index.file, plan.index.text);
-}
-
-interface ShardOptions extends WriteShardsOptions {
-  readonly onTensor: (info: TensorInfo) => void;
-}
-
-async function writeShard(
-  shard: Shard,
-  folder: OutputFolder,
-  produce: TensorProducer,
-  options: ShardOptions,
-): Promise<void> {
-  const sink = await folder.create(shard.file);
   try {
-    await sink.append(shard.header);
-    for (const info of shard.tensors) {
+    for (const info of plan.shards.flatMap((shard) => shard.tensors)) {
       throwIfAborted(options.signal);
-      await writeTensor(info, sink, produce);
-      options.onTensor(info);
+      const produced = produce(info.name);
+      if (produced instanceof Promise) await writer.append(info.name, await produced);
+      else for await (const chunk of produced) await writer.append(info.name, chunk);
+      written += info.end - info.begin;
+      options.onProgress?.({ stage: 'write', item: info.name, done: written, total: plan.totalBytes });
     }
-    await sink.seal();
+    await writer.finish();
   } catch (error) {
-    await Promise.allSettled([sink.abort()]);
+    await Promise.allSettled([writer.abort()]);
     throw error;
   }
-}
-
-async function writeTensor(info: TensorInfo, sink: ByteSink, produce: TensorProducer): Promise<void> {
-  const expected = info.end - info.begin;
-  const produced = produce(info.name);
-  let actual = 0;
-  const append = async (chunk: Uint8Array): Promise<void> => {
-    actual += chunk.byteLength;
-    if (actual > expected) throw lengthError(info, `more than ${expected}`);
-    await sink.append(chunk);
-  };
-  if (produced instanceof Promise) await append(await produced);
-  else for await (const chunk of produced) await append(chunk);
-  if (actual !== expected) throw lengthError(info, String(actual));
-}
-
-function lengthError(info: TensorInfo, actual: string): Bug {
-  const { name, dtype, shape, file, begin, end } = info;
-  const planned = `${dtype} [${shape.join(', ')}] of ${end - begin} bytes`;
-  return new Bug(`internal: tensor "${name}" of ${file}: planned as ${planned}, produced ${actual} bytes`);
 }

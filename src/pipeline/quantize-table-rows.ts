@@ -1,0 +1,47 @@
+import type { DType } from '../core/dtype.js';
+import { castElements } from '../core/cast-elements.js';
+import { Bug } from '../core/errors.js';
+import type { Engine } from '../engine/engine.js';
+import type { DenseDType } from '../engine/tensor.js';
+import type { QuantizeRows } from '../export/output-format.js';
+import { freeLinearWeight } from '../model/index.js';
+import { quantizeLinear, readQuantizedLinear } from '../quant/index.js';
+
+const ENGINE_DTYPES: Readonly<Partial<Record<DType, DenseDType>>> = { F32: 'f32', F16: 'f16', BF16: 'bf16' };
+
+/** Round-to-nearest of table rows on the run's engine, for formats whose embeddings and heads are quantized as well. */
+export function createQuantizeRows(engine: Engine): QuantizeRows {
+  return async ({ bytes, dtype, cols }, grid) => {
+    const known = ENGINE_DTYPES[dtype];
+    if (known === undefined && dtype !== 'F64') throw new Bug(`internal: a table of dtype ${dtype}`);
+    const data = known === undefined ? castElements(bytes, 'F64', 'F32') : bytes;
+    const width = (known ?? 'f32') === 'f32' ? 4 : 2;
+    const outFeatures = data.byteLength / width / cols;
+    const tensor = engine.upload(data, [outFeatures, cols], known ?? 'f32', 'table rows');
+    try {
+      const result = await quantizeLinear(engine, {
+        name: 'table rows',
+        weight: { kind: 'dense', tensor },
+        outFeatures,
+        inFeatures: cols,
+        spec: {
+          ...grid,
+          method: 'rtn',
+          order: 'natural',
+          staticGroups: false,
+          damp: 0,
+          range: 'minmax',
+          refine: 0,
+          minZero: 0,
+        },
+      });
+      try {
+        return await readQuantizedLinear(engine, result.weight, grid);
+      } finally {
+        freeLinearWeight(engine, result.weight);
+      }
+    } finally {
+      engine.free(tensor);
+    }
+  };
+}

@@ -1,0 +1,32 @@
+import { FormatError, UserError } from '../../core/errors.js';
+import type { Checkpoint } from '../../formats/safetensors/checkpoint.js';
+import type { JsonObject } from '../../io/json.js';
+import { describeJson, isJsonObject } from '../../io/json.js';
+import type { QuantizedReader } from '../quantized-reader.js';
+import { openGptqReader } from './gptq-reader.js';
+
+/**
+ * The reader for a safetensors checkpoint by what its config.json says; undefined for plain ones. UserError for methods
+ * that halfbyte does not read, FormatError for nonsense.
+ */
+export function openQuantizedReader(
+  config: JsonObject,
+  checkpoint: Checkpoint,
+  file: string,
+): QuantizedReader | undefined {
+  const quantization = config.quantization_config;
+  if (quantization === undefined || quantization === null) return undefined;
+  if (!isJsonObject(quantization))
+    throw new FormatError(`quantization_config: an object expected, ${describeJson(quantization)} found`, {
+      file,
+    });
+  const method = quantization.quant_method ?? quantization.method;
+  switch (method) {
+    case 'gptq':
+      return openGptqReader(quantization, checkpoint, file);
+    default:
+      throw new UserError(`${file}: weights quantized by ${describeJson(method)} cannot be read; gptq can`, {
+        advice: 'use the 16-bit model, or a folder of a method named here',
+      });
+  }
+}
