@@ -22,7 +22,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   model: ['core', 'engine'],
   calib: ['core', 'engine', 'quant', 'model'],
   eval: ['core', 'engine', 'model', 'text'],
-  export: ['core', 'io', 'formats'],
+  // model: the tables of RoPE, which some formats store.
+  export: ['core', 'io', 'formats', 'model'],
   report: ['core'],
   pipeline: [
     'core',

@@ -14,6 +14,7 @@ import type { ComputeType } from './graph-builder.js';
 import { GraphBuilder } from './graph-builder.js';
 import type { GraphContext, GraphWeights } from './graph-context.js';
 import { EMBEDDING, FINAL_NORM } from './graph-context.js';
+import type { Linears } from './linear-graph.js';
 import { createLinears } from './linear-graph.js';
 
 export function buildDecoderGraph(
@@ -38,7 +39,7 @@ export function buildDecoderGraph(
       added: mixed,
       norm: `${module}.post_attention_layernorm.weight`,
     });
-    const fed = feedForward(builder, linears.apply, middle.normed, module);
+    const fed = feedForward(builder, linears, { input: middle.normed, layer: module });
     const last = layer === config.numHiddenLayers - 1;
     const next = last ? FINAL_NORM : `model.layers.${layer + 1}.input_layernorm.weight`;
     ({ hidden, normed } = addAndNorm(context, { hidden: middle.hidden, added: fed, norm: next }));
@@ -104,16 +105,15 @@ function addAndNorm(
 /** down(silu(gate(x)) · up(x)). */
 function feedForward(
   builder: GraphBuilder,
-  linear: (input: string, module: string) => string,
-  input: string,
-  layer: string,
+  linears: Linears,
+  { input, layer }: { readonly input: string; readonly layer: string },
 ): string {
   const path = `/${layer.replace('model.', 'model/')}/mlp`;
-  const gate = linear(input, `${layer}.mlp.gate_proj`);
-  const up = linear(input, `${layer}.mlp.up_proj`);
+  const gate = linears.apply(input, `${layer}.mlp.gate_proj`);
+  const up = linears.apply(input, `${layer}.mlp.up_proj`);
   const sigmoid = builder.add(`${path}/act_fn`, 'Sigmoid', { inputs: [gate] });
   const activated = builder.add(`${path}/act_fn`, 'Mul', { inputs: [gate, sigmoid] });
-  return linear(builder.add(path, 'Mul', { inputs: [activated, up] }), `${layer}.mlp.down_proj`);
+  return linears.apply(builder.add(path, 'Mul', { inputs: [activated, up] }), `${layer}.mlp.down_proj`);
 }
 
 function tokenInputs(): OnnxValue[] {
