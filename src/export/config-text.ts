@@ -23,3 +23,46 @@ export function patchedConfigText(
 export function jsonText(value: unknown): string {
   return `${JSON.stringify(value, null, 2)}\n`;
 }
+
+/**
+ * The text of a JSON object without some of its keys; the rest stays as it is written, for the reason above. Falls back to
+ * writing it anew where the text is not laid out as expected.
+ */
+export function withoutKeys(text: string, json: JsonObject, keys: readonly string[]): string {
+  const unwanted = keys.filter((key) => Object.hasOwn(json, key));
+  let rest = text;
+  for (const key of unwanted) rest = withoutKey(rest, key);
+  const expected = Object.fromEntries(Object.entries(json).filter(([key]) => !unwanted.includes(key)));
+  return sameJson(rest, expected) ? rest : jsonText(expected);
+}
+
+function withoutKey(text: string, key: string): string {
+  const start = text.search(new RegExp(`,?\\s*${JSON.stringify(key)}\\s*:`));
+  if (start < 0) return text;
+  const end = valueEnd(text, text.indexOf(':', start + JSON.stringify(key).length) + 1);
+  // The first key has no comma before it, so the one behind it goes.
+  const tail = text[start] === ',' ? text.slice(end) : text.slice(end).replace(/^\s*,/, '');
+  return text.slice(0, start) + tail;
+}
+
+/** Where the JSON value that begins at or behind `from` ends. */
+function valueEnd(text: string, from: number): number {
+  let depth = 0;
+  for (let at = from; at < text.length; at++) {
+    const char = text[at];
+    if (char === '"') {
+      for (at++; at < text.length && text[at] !== '"'; at++) if (text[at] === '\\') at++;
+    } else if (char === '{' || char === '[') depth++;
+    else if (depth === 0 && (char === ',' || char === '}')) return text.slice(0, at).trimEnd().length;
+    else if (char === '}' || char === ']') depth--;
+  }
+  return text.length;
+}
+
+function sameJson(text: string, expected: unknown): boolean {
+  try {
+    return JSON.stringify(JSON.parse(text)) === JSON.stringify(expected);
+  } catch {
+    return false;
+  }
+}

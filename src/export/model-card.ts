@@ -18,7 +18,7 @@ export function modelCard(options: ModelCardOptions): string {
     frontMatter(options),
     `# ${record.source.model}, ${bitsText(record)} ${methodName(record)}`,
     '',
-    `Quantized with halfbyte ${record.tool.version} on ${record.engine.adapter} (${record.engine.engine} engine).`,
+    `Made with halfbyte ${record.tool.version}${engineText(record.engine)}.`,
     'Everything that decided the result stands in `halfbyte.json`.',
     '',
     '## Recipe',
@@ -53,6 +53,10 @@ function frontMatter({ record, license, card }: ModelCardOptions): string {
     '---',
     '',
   ].join('\n');
+}
+
+function engineText(engine: RunRecord['engine']): string {
+  return engine === null ? '' : ` on ${engine.adapter} (${engine.engine} engine)`;
 }
 
 function bitsText(record: ModelCardOptions['record']): string {

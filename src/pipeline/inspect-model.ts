@@ -7,6 +7,8 @@ import type { JsonObject } from '../io/json.js';
 import { isJsonObject, readJsonObject } from '../io/json.js';
 import { parseModelConfig } from '../model/index.js';
 import type { QuantizedReader } from './quantized-reader.js';
+import type { OpenedWeights } from './open-weights.js';
+import { openWeights } from './open-weights.js';
 import { openQuantizedReader } from './readers/index.js';
 
 export interface TensorRow {
@@ -58,32 +60,61 @@ export interface InspectReport {
 
 /** Reads config and headers, no weights. FormatError for damaged headers; a model halfbyte cannot run is described too. */
 export async function inspectModel(model: ResolvedModel, signal?: AbortSignal): Promise<InspectReport> {
-  const checkpoint = await openCheckpoint(model.files, signal);
-  const configFile = model.files.get('config.json');
-  const json = configFile === undefined ? {} : await readJsonObject(configFile, signal);
-  const facts = describeConfig(json, configFile?.name);
-  const reader = tryOpenReader(json, checkpoint, configFile?.name ?? 'config.json');
-  const tensors = [...checkpoint.tensors.values()].map((info) => ({
+  const opened = await openForInspection(model, signal);
+  const { configJson, configFile, checkpoint, quantized } = opened;
+  const dense = [...checkpoint.tensors.values()].map((info) => ({
     name: info.name,
     dtype: info.dtype,
     shape: info.shape,
     bytes: info.end - info.begin,
     file: info.file,
   }));
+  const tensors = [...dense, ...packedRows(opened)];
   const bytes = tensors.reduce((total, tensor) => total + tensor.bytes, 0);
-  const parameters = countParameters(checkpoint, reader);
+  const parameters = countParameters(checkpoint, quantized);
   return {
     model: model.name,
     revision: model.revision ?? null,
-    ...facts,
+    ...describeConfig(configJson, configFile),
     files: checkpoint.shards.length,
     bytes,
     parameters,
     bitsPerWeight: parameters === 0 ? 0 : (bytes * 8) / parameters,
     dtypes: countDTypes(tensors),
-    quantization: describeQuantization(json, reader),
+    quantization: describeQuantization(configJson, quantized),
     tensors,
   };
+}
+
+interface Inspected extends Pick<OpenedWeights, 'configJson' | 'checkpoint' | 'quantized'> {
+  readonly configFile: string | undefined;
+}
+
+/** Like openWeights, but content with less: no config.json, or a quantization that halfbyte does not read. */
+async function openForInspection(model: ResolvedModel, signal?: AbortSignal): Promise<Inspected> {
+  const config = model.files.get('config.json');
+  const json = config === undefined ? undefined : await readJsonObject(config, signal);
+  const isPlain = [...model.files.keys()].some((name) => name.endsWith('.safetensors'));
+  if (!isPlain) return openWeights(model, signal);
+  const checkpoint = await openCheckpoint(model.files, signal);
+  const configJson = json ?? {};
+  const quantized = tryOpenReader(configJson, checkpoint, config?.name ?? 'config.json');
+  return { configJson, configFile: config?.name, checkpoint, quantized };
+}
+
+/** Quantized modules of containers, whose tensors have no names of their own in a checkpoint. */
+function packedRows({ checkpoint, quantized }: Inspected): TensorRow[] {
+  if (quantized === undefined || quantized.packing.size > 0) return [];
+  return [...quantized.modules].map((module) => {
+    const shape = quantized.shape(module);
+    return {
+      name: `${module}.weight`,
+      dtype: quantized.format,
+      shape,
+      bytes: (quantized.storedBits(module) * product(shape)) / 8,
+      file: checkpoint.shards[0],
+    };
+  });
 }
 
 function describeConfig(

@@ -12,7 +12,6 @@ import { withHashes } from '../export/hashing-folder.js';
 import { planItems } from '../export/model-items.js';
 import type { ModelItem, OutputFormat, PlannedWriter } from '../export/output-format.js';
 import { createSha256 } from '../export/sha256.js';
-import { sideFiles } from '../export/side-files.js';
 import type { ResolvedModel } from '../hub/index.js';
 import type { ByteSource } from '../io/byte-source.js';
 import type { OutputFolder } from '../io/output-folder.js';
@@ -20,6 +19,8 @@ import { writeOutputFolder } from '../io/output-folder.js';
 import { subFolder } from '../io/sub-folder.js';
 import type { LayerRecord, OutputRecord, QuantizeReport } from '../report/quantize-report.js';
 import { makeLayerRecord } from '../report/quantize-report.js';
+import type { RunRecord, SourceRecord } from '../report/run-record.js';
+import { RUN_RECORD_SCHEMA_VERSION, engineRecord } from '../report/run-record.js';
 import type { Calibration } from './calibration-windows.js';
 import { prepareCalibration } from './calibration-windows.js';
 import type { FinishedPart } from './finished-part.js';
@@ -31,14 +32,14 @@ import { planQuantization } from './plan-quantization.js';
 import { quantizeCalibrated } from './quantize-calibrated.js';
 import { quantizeDataFree } from './quantize-data-free.js';
 import type { QuantizeSettings } from './quantize-settings.js';
-import { flatSettings, isCalibrated } from './quantize-settings.js';
+import { commandText, flatSettings, isCalibrated } from './quantize-settings.js';
 import { createQuantizeRows } from './quantize-table-rows.js';
 import { describeSource } from './source-record.js';
 import { streamed } from './streamed-model.js';
 import { createStopwatch } from './stopwatch.js';
 import type { Stopwatch } from './stopwatch.js';
 import { writeModel } from './write-model.js';
-import { writeSideFiles } from './write-side-files.js';
+import { copiedFiles, writeSideFiles } from './write-side-files.js';
 
 export interface CalibrationText {
   /** .txt, or .jsonl with a text field. */
@@ -106,8 +107,15 @@ export async function quantizeModel(options: QuantizeModelOptions): Promise<Quan
     );
     layers.push(...(await writeWeights(job, folders)));
     clock.begin('finish');
-    for (const [i, output] of job.outputs.entries())
-      await writeSideFiles({ job, output, folder: folders[i], source, layers });
+    for (const [i, { format, writer }] of job.outputs.entries())
+      await writeSideFiles({
+        opened: job.opened,
+        format,
+        weightBytes: writer.expectedBytes,
+        folder: folders[i],
+        record: makeRecord(job, job.outputs[i], { source, layers }),
+        signal: options.signal,
+      });
     throwIfAborted(options.signal);
   });
   clock.stop();
@@ -129,7 +137,7 @@ async function planJob(options: QuantizeModelOptions): Promise<QuantizeJob> {
     configText: opened.configText,
     items,
     skipped: plan.skipped.map(({ name }) => name),
-    sideFiles: copiedFiles(model),
+    sideFiles: copiedFiles(opened.files),
     name: model.name,
     settings: flatSettings(settings, plan.grid),
     toolVersion: options.host.version,
@@ -141,16 +149,6 @@ async function planJob(options: QuantizeModelOptions): Promise<QuantizeJob> {
   for (const format of plan.formats) outputs.push({ format, writer: await format.plan(modelToWrite) });
   const calibration = await readCalibration(options, opened);
   return { options, opened, plan, items, outputs, calibration };
-}
-
-/** Tokenizer, templates, licence and so on: what travels along with the weights. */
-export function copiedFiles({ files }: ResolvedModel): ReadonlyMap<string, ByteSource> {
-  return new Map(
-    sideFiles(files.keys()).flatMap((name) => {
-      const source = files.get(name);
-      return source === undefined ? [] : [[name, source] as const];
-    }),
-  );
 }
 
 async function readCalibration(
@@ -197,6 +195,36 @@ function produceParts(job: QuantizeJob): AsyncGenerator<FinishedPart, void, unde
   const common = { engine, source, linears: plan.linears, signal, onProgress };
   if (calibration === undefined) return quantizeDataFree(common);
   return quantizeCalibrated({ ...common, config, windows: calibration.windows });
+}
+
+function makeRecord(
+  job: QuantizeJob,
+  { format, writer }: PlannedOutput,
+  { source, layers }: { readonly source: SourceRecord; readonly layers: readonly LayerRecord[] },
+): Omit<RunRecord, 'files'> {
+  const { options, plan, calibration, outputs } = job;
+  const { settings, engine, host } = options;
+  const text = options.calibration;
+  return {
+    schemaVersion: RUN_RECORD_SCHEMA_VERSION,
+    tool: { name: 'halfbyte', version: host.version },
+    command: commandText({
+      model: source.revision === null ? source.model : `${source.model}@${source.revision}`,
+      settings,
+      formats: outputs.map((output) => output.format.name),
+      grid: plan.grid,
+      calibration: text?.isDefault === true ? undefined : text?.label,
+    }),
+    format: format.name,
+    notes: writer.notes,
+    source,
+    settings: flatSettings(settings, plan.grid),
+    calibration: calibration?.record ?? null,
+    engine: engineRecord(engine.info),
+    bitsPerWeight: writer.bitsPerWeight,
+    layers,
+    skipped: plan.skipped,
+  };
 }
 
 interface Outcome {

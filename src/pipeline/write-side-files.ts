@@ -1,45 +1,47 @@
 import type { HashingFolder } from '../export/hashing-folder.js';
 import { licenseOf, modelCard } from '../export/model-card.js';
+import type { OutputFormat } from '../export/output-format.js';
+import { sideFiles } from '../export/side-files.js';
+import type { ByteSource } from '../io/byte-source.js';
 import { readText } from '../io/json.js';
 import { streamChunks } from '../io/stream-chunks.js';
-import type { LayerRecord } from '../report/quantize-report.js';
-import type { RunRecord, SourceRecord } from '../report/run-record.js';
-import { RUN_RECORD_SCHEMA_VERSION, runRecordText } from '../report/run-record.js';
-import type { PlannedOutput, QuantizeJob } from './quantize-model.js';
-import { copiedFiles } from './quantize-model.js';
-import { commandText, flatSettings } from './quantize-settings.js';
+import type { RunRecord } from '../report/run-record.js';
+import { runRecordText } from '../report/run-record.js';
+import type { OpenedModel } from './open-model.js';
 
 export interface SideFilesOptions {
-  readonly job: QuantizeJob;
-  readonly output: PlannedOutput;
+  readonly opened: OpenedModel;
+  readonly format: OutputFormat;
+  /** Bytes of the weight files written. */
+  readonly weightBytes: number;
   /** Holds the weights and what the format wrote beside them. */
   readonly folder: HashingFolder;
-  readonly source: SourceRecord;
-  readonly layers: readonly LayerRecord[];
+  readonly record: Omit<RunRecord, 'files'>;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Everything around the weights that is the same in all formats: copied files, model card and, last, halfbyte.json. */
 export async function writeSideFiles(options: SideFilesOptions): Promise<void> {
-  const { job, output, folder } = options;
+  const { opened, format, weightBytes, folder, record, signal } = options;
   await copySideFiles(options);
-  const record = makeRecord(options);
+  const card = opened.files.get('README.md');
+  const license = card === undefined ? undefined : licenseOf(await readText(card, signal));
   await folder.writeText(
     'README.md',
     modelCard({
-      originalBytes: weightBytes(job),
-      quantizedBytes: output.writer.expectedBytes,
-      card: output.format.card,
+      originalBytes: originalBytes(opened),
+      quantizedBytes: weightBytes,
+      card: format.card,
       record,
-      license: await findLicense(job),
+      license,
     }),
   );
   const files = Object.fromEntries([...folder.sha256].sort(([a], [b]) => (a < b ? -1 : 1)));
   await folder.writeText('halfbyte.json', runRecordText({ ...record, files }));
 }
 
-async function copySideFiles({ job, folder }: SideFilesOptions): Promise<void> {
-  const { model, signal } = job.options;
-  for (const [name, source] of copiedFiles(model)) {
+async function copySideFiles({ opened, folder, signal }: SideFilesOptions): Promise<void> {
+  for (const [name, source] of copiedFiles(opened.files)) {
     // A format may have written its own.
     if (folder.sha256.has(name)) continue;
     const sink = await folder.create(name);
@@ -48,46 +50,24 @@ async function copySideFiles({ job, folder }: SideFilesOptions): Promise<void> {
   }
 }
 
-function makeRecord({ job, output, source, layers }: SideFilesOptions): Omit<RunRecord, 'files'> {
-  const { options, plan, calibration } = job;
-  const { settings, engine } = options;
-  const text = options.calibration;
-  const { info } = engine;
-  return {
-    schemaVersion: RUN_RECORD_SCHEMA_VERSION,
-    tool: { name: 'halfbyte', version: options.host.version },
-    command: commandText({
-      model: source.revision === null ? source.model : `${source.model}@${source.revision}`,
-      settings,
-      formats: job.outputs.map(({ format }) => format.name),
-      grid: plan.grid,
-      calibration: text?.isDefault === true ? undefined : text?.label,
+/** Tokenizer, templates, licence and so on: what travels along with the weights. */
+export function copiedFiles(files: ReadonlyMap<string, ByteSource>): ReadonlyMap<string, ByteSource> {
+  return new Map(
+    sideFiles(files.keys()).flatMap((name) => {
+      const source = files.get(name);
+      return source === undefined ? [] : [[name, source] as const];
     }),
-    format: output.format.name,
-    notes: output.writer.notes,
-    source,
-    settings: flatSettings(settings, plan.grid),
-    calibration: calibration?.record ?? null,
-    engine: {
-      engine: info.engine,
-      adapter: info.adapter,
-      precision: info.precision,
-      matrixLibrary: info.matrixLibrary ?? null,
-      features: info.features,
-    },
-    bitsPerWeight: output.writer.bitsPerWeight,
-    layers,
-    skipped: plan.skipped,
-  };
+  );
 }
 
-function weightBytes({ opened }: QuantizeJob): number {
+function originalBytes({ checkpoint, quantized }: OpenedModel): number {
   let bytes = 0;
-  for (const { begin, end } of opened.checkpoint.tensors.values()) bytes += end - begin;
+  for (const { begin, end } of checkpoint.tensors.values()) bytes += end - begin;
+  // Containers list their quantized tensors apart.
+  if (quantized !== undefined && quantized.packing.size === 0)
+    for (const module of quantized.modules) {
+      const [rows, cols] = quantized.shape(module);
+      bytes += (quantized.storedBits(module) * rows * cols) / 8;
+    }
   return bytes;
-}
-
-async function findLicense(job: QuantizeJob): Promise<string | undefined> {
-  const card = job.opened.model.files.get('README.md');
-  return card === undefined ? undefined : licenseOf(await readText(card, job.options.signal));
 }

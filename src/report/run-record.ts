@@ -1,3 +1,4 @@
+import type { EngineInfo } from '../engine/engine.js';
 import type { LayerRecord, SkippedRecord } from './quantize-report.js';
 
 /** Raised when a key changes its meaning or goes away; new keys do not raise it. */
@@ -37,18 +38,26 @@ export interface RunRecord {
   readonly source: SourceRecord;
   readonly settings: Readonly<Record<string, string | number | boolean>>;
   readonly calibration: CalibrationRecord | null;
-  readonly engine: {
-    readonly engine: string;
-    readonly adapter: string;
-    readonly precision: string;
-    readonly matrixLibrary: string | null;
-    readonly features: readonly string[];
-  };
+  /** Null where nothing was computed: a conversion that only packs codes anew. */
+  readonly engine: EngineRecord | null;
   readonly bitsPerWeight: number;
   readonly layers: readonly LayerRecord[];
   readonly skipped: readonly SkippedRecord[];
   /** SHA-256 of every file of the folder but this one. */
   readonly files: Readonly<Record<string, string>>;
+}
+
+export interface EngineRecord {
+  readonly engine: string;
+  readonly adapter: string;
+  readonly precision: string;
+  readonly matrixLibrary: string | null;
+  readonly features: readonly string[];
+}
+
+export function engineRecord(info: EngineInfo): EngineRecord {
+  const { engine, adapter, precision, matrixLibrary, features } = info;
+  return { engine, adapter, precision, matrixLibrary: matrixLibrary ?? null, features };
 }
 
 /** The record as JSON text; NaN or infinity in a figure would silently become null, so it is refused. */

@@ -2,7 +2,8 @@ import { FormatError, UserError } from '../../core/errors.js';
 import type { Checkpoint } from '../../formats/safetensors/checkpoint.js';
 import type { JsonObject } from '../../io/json.js';
 import { describeJson, isJsonObject } from '../../io/json.js';
-import type { QuantizedReader } from '../quantized-reader.js';
+import type { ByteSource } from '../../io/byte-source.js';
+import type { ForeignModel, QuantizedReader } from '../quantized-reader.js';
 import { openGptqReader } from './gptq-reader.js';
 
 /**
@@ -30,3 +31,20 @@ export function openQuantizedReader(
       });
   }
 }
+
+/** The model in a container among `files` (GGUF, ONNX); undefined where there is none. */
+export async function openContainer(
+  files: ReadonlyMap<string, ByteSource>,
+  signal?: AbortSignal,
+): Promise<ForeignModel | undefined> {
+  for (const open of CONTAINERS) {
+    const found = await open(files, signal);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+const CONTAINERS: readonly ((
+  files: ReadonlyMap<string, ByteSource>,
+  signal?: AbortSignal,
+) => Promise<ForeignModel | undefined>)[] = [];

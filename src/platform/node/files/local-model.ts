@@ -6,28 +6,33 @@ import type { ByteSource } from '../../../io/byte-source.js';
 import { openFileSource } from './file-source.js';
 import { fsError, fsErrorCode } from './fs-error.js';
 
-/** The only sub-folder that belongs to a model. */
-const SUB_FOLDERS = ['additional_chat_templates'];
+/** The only sub-folders that belong to a model. */
+const SUB_FOLDERS = ['additional_chat_templates', 'onnx'];
+const WEIGHT_FILE = /\.(safetensors(\.index\.json)?|gguf)$/;
+/** One part of a split GGUF. */
+const GGUF_PART = /-\d{5}-of-(\d{5})\.gguf$/;
 
 /**
- * The files of a model on disk, by names relative to its folder: of a folder all that is not hidden; of a .safetensors
- * file that one, with everything beside it but other weights. Undefined when nothing is at `path`.
+ * The files of a model on disk, by names relative to its folder: of a folder all that is not hidden; of a .safetensors or
+ * .gguf file that one (all parts of a split GGUF), with everything beside it but other weights. Undefined when nothing is
+ * at `path`.
  * UserError for a file of another kind.
  */
 export async function openLocalModel(path: string): Promise<ReadonlyMap<string, ByteSource> | undefined> {
   const found = await statOrUndefined(path);
   if (found === undefined) return undefined;
   if (found.isDirectory()) return openFiles(path, await listNames(path));
-  if (!path.endsWith('.safetensors')) {
-    throw new UserError(`${path}: a folder or a .safetensors file expected`, {
-      advice: 'halfbyte reads safetensors checkpoints only; point MODEL at the folder that holds config.json',
+  if (!path.endsWith('.safetensors') && !path.endsWith('.gguf')) {
+    throw new UserError(`${path}: a folder, a .safetensors or a .gguf file expected`, {
+      advice: 'point MODEL at the folder that holds config.json, or at one of its weight files',
     });
   }
   const own = basename(path);
+  const parts = own.replace(GGUF_PART, '-of-$1.gguf');
   const names = await listNames(dirname(path));
   return openFiles(
     dirname(path),
-    names.filter((name) => name === own || !/\.safetensors(\.index\.json)?$/.test(name)),
+    names.filter((name) => !WEIGHT_FILE.test(name) || name.replace(GGUF_PART, '-of-$1.gguf') === parts),
   );
 }
 
