@@ -9,6 +9,7 @@
 //#flag B_REAL: b is f32 (common/gemm-b-real)
 //#flag B_HALF: b is f16 or bf16 [N, K] (common/gemm-b-half)
 //#flag B_CODES: b is a matrix of codes [N, K] on an affine grid (common/gemm-b-codes)
+//#flag B_CODEBOOK: b is a matrix of 4-bit codes [N, K] into a table (common/gemm-b-codebook)
 //#flag BIAS: bias [N] is added
 //#flag BIAS_HALF: bias holds 16-bit floats
 //#flag BIAS_BF16: those are bfloat16, else float16
@@ -27,7 +28,7 @@ struct Params {
   tiles_m: u32, // tiles of c down and across
   tiles_n: u32,
   beta: u32,
-  groups: u32, // B_CODES: columns of scales and zeros
+  groups: u32, // B_CODES: columns of scales and zeros; B_CODEBOOK: log2 of the block size
   alpha: f32,
 }
 @group(0) @binding(0) var<uniform> params: Params;

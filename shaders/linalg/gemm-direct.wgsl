@@ -1,7 +1,8 @@
 // linalg/gemm-direct: c ← alpha·a·b + beta·c straight from storage, one 4×4 block of c an invocation. Best where
 // workgroup memory is plain memory (software adapters) and for matrices that fill no tile.
 // Dims: as in common/gemm; tiles of 32 × 32 (8 × 8 invocations).
-// Bindings: 1 a f32; 2 b f32, f16, bf16 or codes; 3 c f32; 4 bias [N]; 5 scales, 6 zeros, 7 group_of with B_CODES.
+// Bindings: 1 a f32; 2 b f32, f16, bf16 or codes; 3 c f32; 4 bias [N]; 5 scales, 6 zeros, 7 group_of with B_CODES;
+// 5 absmax, 6 table with B_CODEBOOK.
 // Accumulation: f32 in registers over all of K, then once into c.
 //#include common/index.wgsl
 //#include common/dtype.wgsl
@@ -15,6 +16,9 @@
 //#endif
 //#if B_CODES
 //#include common/gemm-b-codes.wgsl
+//#endif
+//#if B_CODEBOOK
+//#include common/gemm-b-codebook.wgsl
 //#endif
 
 @compute @workgroup_size(64)

@@ -1,7 +1,8 @@
 // linalg/gemm-tile64: c ← alpha·a·b + beta·c through workgroup memory, tiles of 64 × 64, 4 × 4 a thread, K in steps of
 // 32. For GPUs whose cores a 128-wide tile would not fill.
 // Dims: as in common/gemm.
-// Bindings: 1 a f32; 2 b f32, f16, bf16 or codes; 3 c f32; 4 bias [N]; 5 scales, 6 zeros, 7 group_of with B_CODES.
+// Bindings: 1 a f32; 2 b f32, f16, bf16 or codes; 3 c f32; 4 bias [N]; 5 scales, 6 zeros, 7 group_of with B_CODES;
+// 5 absmax, 6 table with B_CODEBOOK.
 // Accumulation: f32 in registers over all of K, then once into c. Workgroup memory: 16 KiB.
 //#include common/index.wgsl
 //#include common/dtype.wgsl
@@ -15,6 +16,9 @@
 //#endif
 //#if B_CODES
 //#include common/gemm-b-codes.wgsl
+//#endif
+//#if B_CODEBOOK
+//#include common/gemm-b-codebook.wgsl
 //#endif
 
 // [step][four rows of a], [step][four columns of b]

@@ -11,6 +11,7 @@ import { linear } from './nn/linear.js';
 import { rmsNorm } from './nn/rms-norm.js';
 import { rope } from './nn/rope.js';
 import { OpCheck } from './op-check.js';
+import { checkCodebook, hostCodebook } from './ops-codebook.js';
 import { dense, realColumn, reals, runRows, words } from './op-context.js';
 import type { OpContext } from './op-context.js';
 import { copyMatrix } from './tensor/copy.js';
@@ -55,6 +56,7 @@ function linearOps(context: OpContext): Pick<NnOps, 'embed' | 'linear'> {
         .view('x', x, REAL, undefined, cols)
         .view('out', out, REAL, x.rows, rows);
       if (weight.kind === 'affine') checkAffine(check, weight);
+      else if (weight.kind === 'codebook') checkCodebook(check, weight);
       else check.tensor('weight', weight.tensor, DENSE);
       if (bias !== undefined) check.tensor('bias', bias, DENSE, rows);
       check.done();
@@ -71,13 +73,14 @@ function linearOps(context: OpContext): Pick<NnOps, 'embed' | 'linear'> {
 }
 
 function weightShape(weight: LinearWeight): readonly [number, number] {
-  if (weight.kind === 'affine') return [weight.outFeatures, weight.inFeatures];
+  if (weight.kind !== 'dense') return [weight.outFeatures, weight.inFeatures];
   const matrix = asMatrix(weight.tensor);
   return [matrix.rows, matrix.cols];
 }
 
 function hostWeight(weight: LinearWeight): Parameters<typeof linear>[1]['weight'] {
   if (weight.kind === 'dense') return dense(asMatrix(weight.tensor));
+  if (weight.kind === 'codebook') return hostCodebook(weight);
   return {
     bits: weight.bits,
     scales: reals(asMatrix(weight.scales)),

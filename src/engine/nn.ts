@@ -1,10 +1,12 @@
 import type { MatrixView, Tensor } from './tensor.js';
 import type { AffineWeight } from './quant.js';
+import type { CodebookWeight } from './codebook.js';
 
 /** A weight [N, K] of a linear layer: as the checkpoint stores it, or on a grid. */
 export type LinearWeight =
   | { readonly kind: 'dense'; /** f32, f16 or bf16 [N, K]. */ readonly tensor: Tensor }
-  | ({ readonly kind: 'affine' } & AffineWeight);
+  | ({ readonly kind: 'affine' } & AffineWeight)
+  | ({ readonly kind: 'codebook' } & CodebookWeight);
 
 /** Forward operations of decoder layers; everything f32 unless said. n is a number of token rows. */
 export interface NnOps {

@@ -4,8 +4,16 @@ import type { Tensor } from '../engine/tensor.js';
 
 /** The tensors a weight is made of. */
 export function weightTensors(weight: LinearWeight): readonly Tensor[] {
-  if (weight.kind === 'dense') return [weight.tensor];
-  return [weight.codes, weight.scales, weight.zeros, weight.groupOf];
+  switch (weight.kind) {
+    case 'dense':
+      return [weight.tensor];
+    case 'affine':
+      return [weight.codes, weight.scales, weight.zeros, weight.groupOf];
+    case 'codebook':
+      return [weight.codes, weight.absmax, weight.table];
+    default:
+      return weight satisfies never;
+  }
 }
 
 export function freeLinearWeight(engine: Engine, weight: LinearWeight): void {

@@ -3,6 +3,8 @@ import { multiply } from '../linalg/multiply.js';
 import { matrixCols, matrixRows, realsLike, wholeMatrix } from '../matrix.js';
 import type { RealMatrix, Reals } from '../matrix.js';
 import type { OpContext } from '../op-context.js';
+import { codebookDequantize } from '../quant/codebook-dequantize.js';
+import type { CodebookDequantizeArgs } from '../quant/codebook-dequantize.js';
 import { dequantize } from '../quant/dequantize.js';
 import { copyMatrix } from '../tensor/copy.js';
 import type { DenseMatrix } from '../tensor/copy.js';
@@ -17,10 +19,13 @@ export interface GridMatrix {
   readonly groupOf: Uint32Array;
 }
 
+/** A weight [N, K] on a codebook, its parts as host memory. */
+export type CodebookMatrix = Omit<CodebookDequantizeArgs, 'firstRow' | 'out'>;
+
 export interface LinearArgs {
   /** [n, K]. */
   readonly x: RealMatrix;
-  readonly weight: DenseMatrix | GridMatrix;
+  readonly weight: DenseMatrix | GridMatrix | CodebookMatrix;
   readonly bias: Reals | undefined;
   /** [n, N]. */
   readonly out: RealMatrix;
@@ -40,7 +45,7 @@ export async function linear(context: OpContext, args: LinearArgs): Promise<void
 async function multiplyExpanded(
   context: OpContext,
   { x, out }: LinearArgs,
-  weight: DenseMatrix | GridMatrix,
+  weight: DenseMatrix | GridMatrix | CodebookMatrix,
 ): Promise<void> {
   const cols = x.cols;
   const tileRows = Math.min(out.cols, Math.max(1, Math.floor(TILE_ELEMS / cols)));
@@ -50,7 +55,8 @@ async function multiplyExpanded(
     for (let row = 0; row < out.cols; row += tileRows) {
       const rows = Math.min(tileRows, out.cols - row);
       const expanded = matrixRows(wholeMatrix(tile, cols), 0, rows);
-      if ('codes' in weight) dequantize({ ...weight, firstRow: row, out: expanded });
+      if ('absmax' in weight) codebookDequantize({ ...weight, firstRow: row, out: expanded });
+      else if ('codes' in weight) dequantize({ ...weight, firstRow: row, out: expanded });
       else
         copyMatrix(
           { ...weight, ...matrixRows<Reals | Uint16Array>(weight, row, rows) } as DenseMatrix,

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, it } from 'vitest';
 import { f32ToBf16, f32ToF16 } from '../../../src/core/dtype.js';
+import { CODEBOOKS } from '../../../src/core/codebooks.js';
 import { createRng } from '../../../src/core/rng.js';
 import type { Engine } from '../../../src/engine/engine.js';
 import type { LinearWeight } from '../../../src/engine/nn.js';
@@ -113,6 +114,36 @@ describeEngines('linear', (make) => {
         await check({ rows: 33, n: 37, k: 96 }, 'odd', affine(37, 96, 3, order));
         await check({ rows: 3, n: 3, k: 64 }, 'fours', affine(3, 64, 4, order), 'bf16');
       }
+    });
+  });
+
+  describe.each(['nf4', 'fp4'] as const)('%s codes', (codebook) => {
+    const coded =
+      (n: number, k: number, blockSize: number) =>
+      (target: Engine): LinearWeight => {
+        const rng = createRng(11);
+        const count = n * k;
+        const codes = Uint8Array.from({ length: Math.ceil(count / 2) }, () => rng.int(256));
+        // Powers of two keep the oracle's unrounded products equal to float32's.
+        const absmax = Float32Array.from({ length: Math.ceil(count / blockSize) }, () => 2 ** -rng.int(4));
+        return {
+          kind: 'codebook',
+          outFeatures: n,
+          inFeatures: k,
+          blockSize,
+          codes: target.upload(codes, [codes.length], 'u8', 'codes'),
+          absmax: target.upload(absmax, [absmax.length], 'f32', 'absmax'),
+          table: target.upload(CODEBOOKS[codebook], [16], 'f32', 'table'),
+        };
+      };
+
+    it('with blocks through row ends, K of any length', async () => {
+      await check({ rows: 5, n: 35, k: 32 }, 'tight', coded(35, 32, 64));
+      await check({ rows: 33, n: 37, k: 97 }, 'fours', coded(37, 97, 32));
+      if (codebook === 'fp4') return;
+      await check({ rows: 33, n: 37, k: 90 }, 'odd', coded(37, 90, 128));
+      await check({ rows: 1, n: 3, k: 1 }, 'tight', coded(3, 1, 64));
+      await check({ rows: 70, n: 68, k: 100 }, 'fours', coded(68, 100, 4096), 'bf16');
     });
   });
 });

@@ -15,7 +15,7 @@ export interface GemmOperand {
   readonly tensor?: Tensor;
   readonly offset: number;
   readonly stride: number;
-  /** Tensors at bindings 5, 6, 7 (scales, zeros, groupOf) for codes. */
+  /** Tensors from binding 5 on, for codes: scales, zeros, groupOf; absmax, table. */
   readonly grid?: readonly Tensor[];
   readonly groups?: number;
 }

@@ -1,8 +1,10 @@
 import { assert } from '../../../core/errors.js';
+import type { CodebookWeight } from '../../../engine/codebook.js';
 import type { LinearWeight, NnOps } from '../../../engine/nn.js';
 import type { KernelContext } from '../../kernel-context.js';
 import { launchGemm, type GemmOperand } from './gemm.js';
-import { checkView } from '../view-checks.js';
+import { checkCodebookWeight } from '../quant/codebook-checks.js';
+import { checksFor, checkView } from '../view-checks.js';
 
 /** Linear layers: the matrix product with a loader for each form of weight, so that none is ever expanded in memory. */
 export function createLinear(context: KernelContext): Pick<NnOps, 'linear'> {
@@ -32,7 +34,7 @@ export function createLinear(context: KernelContext): Pick<NnOps, 'linear'> {
 }
 
 function weightShape(weight: LinearWeight): readonly [n: number, k: number] {
-  if (weight.kind === 'affine') return [weight.outFeatures, weight.inFeatures];
+  if (weight.kind !== 'dense') return [weight.outFeatures, weight.inFeatures];
   const { shape, label } = weight.tensor;
   assert(shape.length === 2, `linear: ${label} has the shape [${shape.join(', ')}], expected [N, K]`);
   return [shape[0], shape[1]];
@@ -52,6 +54,7 @@ function weightOperand(weight: LinearWeight, k: number): GemmOperand {
       groups: weight.scales.shape[weight.scales.shape.length - 1],
     };
   }
+  if (weight.kind === 'codebook') return codebookOperand(weight, k);
   const { tensor } = weight;
   const fours = k % 4 === 0;
   const place = { tensor, offset: 0, stride: k };
@@ -65,4 +68,16 @@ function weightOperand(weight: LinearWeight, k: number): GemmOperand {
     default:
       assert(false, `linear: ${tensor.label} holds ${tensor.dtype}, expected f32, f16 or bf16`);
   }
+}
+
+function codebookOperand(weight: CodebookWeight, k: number): GemmOperand {
+  checkCodebookWeight(checksFor('linear'), weight);
+  return {
+    flags: ['B_CODEBOOK'],
+    tensor: weight.codes,
+    offset: 0,
+    stride: k,
+    grid: [weight.absmax, weight.table],
+    groups: Math.log2(weight.blockSize),
+  };
 }
