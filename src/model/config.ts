@@ -105,9 +105,6 @@ function refuseForeignFeatures(reader: ConfigReader): void {
   const classes = reader.strings('architectures') ?? [];
   if (classes.length > 0 && !classes.some((name) => name.endsWith('ForCausalLM')))
     reader.refuse('architectures', 'language models (…ForCausalLM)');
-  const method = reader.object('quantization_config')?.raw('quant_method');
-  if (reader.has('quantization_config') && method !== 'gptq')
-    reader.refuse('quantization_config', '16-bit or 32-bit checkpoints, and GPTQ ones (quant_method "gptq")');
 }
 
 function throwComplaints(reader: ConfigReader, file: string): void {
