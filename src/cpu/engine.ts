@@ -1,20 +1,25 @@
 import { Bug, DeviceError } from '../core/errors.js';
 import { product } from '../core/dims.js';
 import type { Engine, EngineInfo, HostArray, MemoryUse } from '../engine/engine.js';
+import type { CodebookOps } from '../engine/codebook.js';
 import type { LinalgOps } from '../engine/linalg.js';
 import type { NnOps } from '../engine/nn.js';
 import type { QuantOps } from '../engine/quant.js';
+import type { QuantizeGroupsOps } from '../engine/quantize-groups.js';
 import { TENSOR_DTYPE_BYTES } from '../engine/tensor.js';
 import type { Tensor, TensorDType } from '../engine/tensor.js';
 import type { MatrixLibrary } from './matrix-library.js';
 import { MemoryMeter } from './memory-meter.js';
 import type { OpContext } from './op-context.js';
+import { createCodebookOps } from './ops-codebook.js';
 import { createLinalgOps } from './ops-linalg.js';
 import { createNnOps } from './ops-nn.js';
 import { createQuantOps } from './ops-quant.js';
+import { createQuantizeGroupsOps } from './ops-quantize-groups.js';
 import { OperationQueue } from './queue.js';
 import type { Task } from './queue.js';
 import type { RowPool } from './row-pool.js';
+import { RowScratch } from './row-scratch.js';
 import { ScratchArena } from './scratch-arena.js';
 import { allocateHost, CpuTensor, elementBytes } from './tensor/cpu-tensor.js';
 import type { Precision } from './tensor/cpu-tensor.js';
@@ -46,11 +51,16 @@ export function createCpuEngine(options: CpuEngineOptions): Engine {
     ...createLinalgOps(core.context),
     ...createNnOps(core.context),
     ...createQuantOps(core.context),
+    ...createCodebookOps(core.context),
+    ...createQuantizeGroupsOps(core.context),
   });
 }
 
 /** Tensors, order and memory; the operations come beside it. */
-class CpuCore implements Omit<Engine, keyof LinalgOps | keyof NnOps | keyof QuantOps> {
+class CpuCore implements Omit<
+  Engine,
+  keyof LinalgOps | keyof NnOps | keyof QuantOps | keyof CodebookOps | keyof QuantizeGroupsOps
+> {
   readonly info: EngineInfo;
   readonly maxTensorBytes: number;
   private readonly queue = new OperationQueue();
@@ -70,6 +80,7 @@ class CpuCore implements Omit<Engine, keyof LinalgOps | keyof NnOps | keyof Quan
       pool: rowPool,
       scratch: this.meter,
       arena: new ScratchArena(this.meter),
+      rows: new RowScratch(),
       record: (task) => this.record(task),
     };
     this.info = {

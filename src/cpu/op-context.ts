@@ -5,6 +5,7 @@ import type { MatrixLibrary } from './matrix-library.js';
 import { runRowKernel } from './row-kernels.js';
 import type { RowKernelArgs, RowKernelName } from './row-kernels.js';
 import type { RowPool } from './row-pool.js';
+import type { RowScratch } from './row-scratch.js';
 import type { ScratchArena } from './scratch-arena.js';
 import type { Task } from './queue.js';
 import { CpuTensor } from './tensor/cpu-tensor.js';
@@ -19,6 +20,8 @@ export interface OpContext {
   readonly scratch: ScratchMeter;
   /** Float32 buffers kept between operations; one operation uses them at a time. */
   readonly arena: ScratchArena;
+  /** What row kernels keep when they run on this thread. */
+  readonly rows: RowScratch;
   /** Records an operation on tensors that were checked before. */
   record(task: Task): void;
 }
@@ -72,7 +75,7 @@ export function runRows<Name extends RowKernelName>(
 ): void | Promise<void> {
   const pooled = context.pool?.run(name, args, cost);
   if (pooled !== undefined) return pooled;
-  runRowKernel(name, args);
+  runRowKernel(name, args, context.rows);
 }
 
 function hostOf(tensor: Tensor): CpuTensor['data'] & object {

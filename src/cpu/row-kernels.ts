@@ -3,8 +3,12 @@ import { tokenDivergence } from './nn/token-divergence.js';
 import { tokenLoss } from './nn/token-loss.js';
 import { gptqBlock } from './quant/gptq-block.js';
 import { groupRange } from './quant/group-range.js';
+import { quantizeGroups } from './quant/quantize-groups.js';
+import type { QuantizeGroupsArgs } from './quant/quantize-groups.js';
 import { quantizeNearest } from './quant/quantize-nearest.js';
 import { refineBlock } from './quant/refine-block.js';
+import { superBlockRange } from './quant/super-block-range.js';
+import type { RowScratch } from './row-scratch.js';
 
 /** How a kernel uses an operand whose rows may be handed to different threads. */
 export type RowAccess = 'in' | 'out' | 'inout';
@@ -14,7 +18,11 @@ const KERNELS = {
   'gptq-block': gptqBlock,
   'refine-block': refineBlock,
   'group-range': groupRange,
+  'super-block-range': superBlockRange,
   'quantize-nearest': quantizeNearest,
+  'quantize-groups': (args: QuantizeGroupsArgs, scratch: RowScratch): void => {
+    if (scratch.simd()?.quantizeGroups(args) !== true) quantizeGroups(args);
+  },
   'silu-mul': siluMul,
   'token-loss': tokenLoss,
   'token-divergence': tokenDivergence,
@@ -48,14 +56,26 @@ export const ROW_OPERANDS: {
     zeros: 'in',
   },
   'group-range': { w: 'in', scales: 'out', zeros: 'out' },
+  'super-block-range': { w: 'in', scales: 'out', zeros: 'out', blocks: 'out' },
+  'quantize-groups': { w: 'in', packed: 'out', scales: 'out', zeros: 'out', nonFinite: 'out' },
   'quantize-nearest': { w: 'in', scales: 'in', zeros: 'in', codes: 'out', error: 'out' },
   'silu-mul': { gate: 'in', up: 'in', out: 'out' },
   'token-loss': { logits: 'in', targets: 'in', losses: 'out' },
   'token-divergence': { reference: 'in', logits: 'in', targets: 'in', stats: 'out' },
 };
 
-/** Runs a row kernel on this thread. */
-export function runRowKernel<Name extends RowKernelName>(name: Name, args: RowKernelArgs<Name>): void {
-  const kernel = KERNELS[name] as (args: RowKernelArgs<Name>) => void;
-  kernel(args);
+/**
+ * Kernels of a stream from file to file, whose rows all go to other threads: the thread that was asked reads and writes
+ * files meanwhile.
+ */
+export const STREAMING_KERNELS: ReadonlySet<RowKernelName> = new Set(['quantize-groups']);
+
+/** Runs a row kernel on this thread, with what the thread keeps between kernels. */
+export function runRowKernel<Name extends RowKernelName>(
+  name: Name,
+  args: RowKernelArgs<Name>,
+  scratch: RowScratch,
+): void {
+  const kernel = KERNELS[name] as (args: RowKernelArgs<Name>, scratch: RowScratch) => void;
+  kernel(args, scratch);
 }

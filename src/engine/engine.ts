@@ -1,6 +1,8 @@
+import type { CodebookOps } from './codebook.js';
 import type { LinalgOps } from './linalg.js';
 import type { NnOps } from './nn.js';
 import type { QuantOps } from './quant.js';
+import type { QuantizeGroupsOps } from './quantize-groups.js';
 import type { Tensor, TensorDType } from './tensor.js';
 
 /** What `read` resolves to, by dtype: f32 gives the engine's precision; f16 and bf16 give raw bits. */
@@ -46,7 +48,7 @@ export interface MemoryUse {
  *
  * Determinism: the same calls with the same data on the same adapter give the same bits.
  */
-export interface Engine extends LinalgOps, NnOps, QuantOps {
+export interface Engine extends LinalgOps, NnOps, QuantOps, CodebookOps, QuantizeGroupsOps {
   readonly info: EngineInfo;
   /** Largest tensor in bytes; bigger matrices are cut into row panels by the caller (planRowPanels). */
   readonly maxTensorBytes: number;

@@ -3,6 +3,7 @@ import { createRng } from '../../src/core/rng.js';
 import type { Matrix } from '../../src/cpu/matrix.js';
 import { ROW_OPERANDS, runRowKernel } from '../../src/cpu/row-kernels.js';
 import type { RowKernelArgs, RowKernelName } from '../../src/cpu/row-kernels.js';
+import { RowScratch } from '../../src/cpu/row-scratch.js';
 import { createWorkerRowPool } from '../../src/platform/node/cpu/worker-row-pool.js';
 
 const [ROWS, COLS] = [37, 24];
@@ -14,7 +15,11 @@ function reals(cols: number, spread = 1): Matrix<Float32Array> {
   return { data, rows: ROWS, cols, offset: 5, stride };
 }
 
-function integers<T extends Uint8Array | Uint32Array>(data: T, cols: number, below: number): Matrix<T> {
+function integers<T extends Uint8Array | Uint16Array | Uint32Array>(
+  data: T,
+  cols: number,
+  below: number,
+): Matrix<T> {
   return { data: data.map(() => rng.int(below)) as T, rows: ROWS, cols, offset: 0, stride: cols };
 }
 
@@ -57,17 +62,36 @@ const ARGS: { readonly [Name in RowKernelName]: () => RowKernelArgs<Name> } = {
     w: reals(COLS),
     bits: 4,
     groupSize: 12,
-    symmetric: false,
+    rule: 'asymmetric',
     range: 'mse',
     minZero: 1,
     scales: reals(2),
     zeros: reals(2),
+  }),
+  'super-block-range': () => ({
+    type: 'q4_k',
+    w: reals(256),
+    scales: reals(8),
+    zeros: reals(8),
+    blocks: reals(2),
   }),
   'quantize-nearest': () => ({
     ...grid,
     w: reals(COLS),
     codes: integers(new Uint8Array(ROWS * COLS), COLS, 16),
     error: reals(COLS),
+  }),
+  'quantize-groups': () => ({
+    w: { ...reals(COLS), data: integers(new Uint16Array(5 + ROWS * (COLS + 3)), COLS, 0x4000).data },
+    dtype: 'bf16',
+    rule: 'asymmetric',
+    bits: 4,
+    groupSize: 12,
+    minZero: 0,
+    packed: integers(new Uint32Array(ROWS * 3), 3, 2 ** 31),
+    scales: reals(2),
+    zeros: reals(2),
+    nonFinite: integers(new Uint32Array(ROWS), 1, 9),
   }),
   'silu-mul': () => ({ gate: reals(COLS), up: reals(COLS), out: reals(COLS) }),
   'token-loss': () => ({
@@ -98,7 +122,7 @@ describe('worker row pool', () => {
     const promise = pool.run(name, args, 1e12);
     expect(promise).toBeDefined();
     await promise;
-    runRowKernel(name, copy);
+    runRowKernel(name, copy, new RowScratch());
     expect(args).toEqual(copy);
     expect(args).not.toEqual(untouched);
     expect(Object.keys(ROW_OPERANDS[name]).length).toBeGreaterThan(1);

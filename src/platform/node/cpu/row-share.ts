@@ -2,7 +2,7 @@
 import type { Matrix } from '../../../cpu/matrix.js';
 import type { RowAccess } from '../../../cpu/row-kernels.js';
 
-type Elements = Float32Array | Float64Array | Uint32Array | Uint8Array;
+type Elements = Float32Array | Float64Array | Uint32Array | Uint16Array | Uint8Array;
 type AnyMatrix = Matrix<Elements>;
 
 /** The operands of an operation that are cut by rows, by argument name. */
@@ -67,6 +67,10 @@ export function collectRows(
   for (const [name, matrix, access] of operands) {
     if (access === 'in') continue;
     const { data, rows, cols } = shared[name];
+    if (matrix.stride === cols) {
+      matrix.data.set(data, matrix.offset + start * cols);
+      continue;
+    }
     for (let i = 0; i < rows; i++)
       matrix.data.set(data.subarray(i * cols, (i + 1) * cols), matrix.offset + (start + i) * matrix.stride);
   }
@@ -95,6 +99,10 @@ function cutOut(matrix: AnyMatrix): AnyMatrix {
 
 function copyIn(matrix: AnyMatrix, start: number, rows: number, to: Elements): void {
   const { data, cols, offset, stride } = matrix;
+  if (stride === cols) {
+    to.set(data.subarray(offset + start * cols, offset + (start + rows) * cols));
+    return;
+  }
   for (let i = 0; i < rows; i++) {
     const at = offset + (start + i) * stride;
     to.set(data.subarray(at, at + cols), i * cols);
@@ -105,5 +113,6 @@ function elementsOn(like: Elements, memory: SharedArrayBuffer, offset: number, l
   if (like instanceof Float32Array) return new Float32Array(memory, offset, length);
   if (like instanceof Float64Array) return new Float64Array(memory, offset, length);
   if (like instanceof Uint32Array) return new Uint32Array(memory, offset, length);
+  if (like instanceof Uint16Array) return new Uint16Array(memory, offset, length);
   return new Uint8Array(memory, offset, length);
 }

@@ -2,6 +2,7 @@
 import { parentPort } from 'node:worker_threads';
 import { runRowKernel } from '../../../cpu/row-kernels.js';
 import type { RowKernelArgs, RowKernelName } from '../../../cpu/row-kernels.js';
+import { RowScratch } from '../../../cpu/row-scratch.js';
 
 export interface RowWorkerTask {
   readonly name: RowKernelName;
@@ -14,10 +15,12 @@ export interface RowWorkerAnswer {
   readonly error: unknown;
 }
 
+const scratch = new RowScratch();
+
 parentPort?.on('message', (task: RowWorkerTask) => {
   const answer: { error: unknown } = { error: undefined };
   try {
-    runRowKernel(task.name, task.args);
+    runRowKernel(task.name, task.args, scratch);
   } catch (error) {
     answer.error = error;
   }

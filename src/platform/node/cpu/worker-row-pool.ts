@@ -2,9 +2,10 @@ import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { DeviceError } from '../../../core/errors.js';
-import { ROW_OPERANDS, runRowKernel } from '../../../cpu/row-kernels.js';
+import { ROW_OPERANDS, runRowKernel, STREAMING_KERNELS } from '../../../cpu/row-kernels.js';
 import type { RowKernelArgs, RowKernelName } from '../../../cpu/row-kernels.js';
 import type { RowPool } from '../../../cpu/row-pool.js';
+import { RowScratch } from '../../../cpu/row-scratch.js';
 import { collectRows, ownRows, rowOperands, sendable, sharedRows, shareBytes } from './row-share.js';
 import type { RowOperands } from './row-share.js';
 import type { RowWorkerAnswer, RowWorkerTask } from './row-worker.js';
@@ -18,7 +19,8 @@ const COPY_NS_PER_BYTE = 0.3;
 const LEAST_GAIN = 0.25;
 
 /**
- * Row-wise work on worker threads, this thread taking a share of its own. Threads start with the first work that pays.
+ * Row-wise work on worker threads, this thread taking a share of its own; the work of streams goes to one more worker
+ * instead, so that this thread is free for files. Threads start with the first work that pays.
  * Tensors are not in shared memory (the matrix library refuses it), so shares are copied there and back.
  *
  * @param workers threads besides this one; at least 1.
@@ -28,7 +30,8 @@ export function createWorkerRowPool(workers: number): RowPool {
 }
 
 class WorkerRowPool implements RowPool {
-  private threads: RowThread[] | undefined;
+  private readonly threads: RowThread[] = [];
+  private readonly scratch = new RowScratch();
 
   constructor(readonly workers: number) {}
 
@@ -48,9 +51,7 @@ class WorkerRowPool implements RowPool {
   }
 
   async dispose(): Promise<void> {
-    const threads = this.threads ?? [];
-    this.threads = [];
-    for (const thread of threads) await thread.stop();
+    for (const thread of this.threads.splice(0)) await thread.stop();
   }
 
   /** Rounds of one share for each thread, until all rows are done. */
@@ -60,23 +61,29 @@ class WorkerRowPool implements RowPool {
     operands: RowOperands,
     rows: number,
   ): Promise<void> {
-    this.threads ??= Array.from({ length: this.workers }, () => new RowThread());
-    const { threads } = this;
+    const parts = this.workers + 1;
+    const own = STREAMING_KERNELS.has(kernel) ? 0 : 1;
+    while (this.threads.length < parts - own) this.threads.push(new RowThread());
+    const threads = this.threads.slice(0, parts - own);
     const common = sendable(
       Object.fromEntries(Object.entries(args).filter(([key]) => !operands.some(([name]) => name === key))),
     );
     const fitting = Math.max(1, Math.floor(MAX_SHARE_BYTES / shareBytes(operands, 1)));
-    const share = Math.min(fitting, Math.ceil(rows / (threads.length + 1)));
-    for (let round = 0; round < rows; round += share * (threads.length + 1)) {
+    const share = Math.min(fitting, Math.ceil(rows / parts));
+    for (let round = 0; round < rows; round += share * parts) {
       const pending = threads.map((thread, i) => {
-        const start = round + (i + 1) * share;
+        const start = round + (i + own) * share;
         const count = Math.min(share, rows - start);
         return count > 0 ? thread.run(kernel, common, { operands, start, rows: count }) : Promise.resolve();
       });
-      const own = ownRows(operands, round, Math.min(share, rows - round));
-      runRowKernel(kernel, { ...args, ...own } as unknown as RowKernelArgs<RowKernelName>);
+      if (own > 0)
+        this.runOwn(kernel, { ...args, ...ownRows(operands, round, Math.min(share, rows - round)) });
       await Promise.all(pending);
     }
+  }
+
+  private runOwn(kernel: RowKernelName, args: Readonly<Record<string, unknown>>): void {
+    runRowKernel(kernel, args as unknown as RowKernelArgs<RowKernelName>, this.scratch);
   }
 }
 
