@@ -15,7 +15,7 @@ export const PACK_QUANTIZED = 'pack-quantized';
 export interface PackedConfig {
   readonly schemes: readonly PackScheme[];
   /** The scheme of a module, or undefined where no target names it or `ignore` does. */
-  schemeOf(module: string): PackScheme | undefined;
+  readonly schemeOf: (module: string) => PackScheme | undefined;
 }
 
 /** A class name, a module path or "re:" with a regular expression matched from the start of the path. */
