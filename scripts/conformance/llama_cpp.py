@@ -5,8 +5,9 @@
     llama_cpp.py LIBRARIES logits MODEL.gguf IDS.json OUT.npy              IDS: array of windows of token ids
     llama_cpp.py LIBRARIES divergence REFERENCE.gguf IDS.json MODEL.gguf…  one pass over all windows
     llama_cpp.py LIBRARIES generate MODEL.gguf IDS.json COUNT              greedy, one prompt a window
-    llama_cpp.py LIBRARIES quantize IN.gguf OUT.gguf TYPE [--pure] [--threads N] [--output-type T] [--table-type T]
+    llama_cpp.py LIBRARIES quantize IN.gguf OUT.gguf TYPE [--pure] [--output-type T] [--table-type T]
 
+Before the command: --threads N, --verbose (everything llama.cpp has to say, on the error stream).
 LIBRARIES is a folder with libllama*.so and libggml*.so, such as the one that node-llama-cpp brings.
 """
 

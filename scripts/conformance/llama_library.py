@@ -9,6 +9,7 @@ import ctypes
 import glob
 import os
 import struct
+import sys
 from contextlib import contextmanager
 
 import numpy as np
@@ -61,6 +62,9 @@ class Batch(ctypes.Structure):
 
 
 LOG_CALLBACK = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
+
+# ggml_log_level: warnings, errors, and continuations of a line.
+LOG_WARNING = 3
 
 P = ctypes.c_void_p
 INT = ctypes.c_int32
@@ -120,11 +124,12 @@ class LlamaLibrary:
             raise SystemExit(f"no {stem}*.so in {folder}")
         return ctypes.CDLL(found[0], mode=ctypes.RTLD_GLOBAL)
 
-    def _note(self, _level, text, verbose):
+    def _note(self, level, text, verbose):
         line = text.decode("utf-8", "replace")
-        self.messages = [*self.messages[-40:], line]
+        if level >= LOG_WARNING:
+            self.messages = [*self.messages[-40:], line]
         if verbose:
-            print(line, end="", file=__import__("sys").stderr)
+            print(line, end="", file=sys.stderr)
 
     def fail(self, what):
         raise SystemExit(f"{what}\n{''.join(self.messages)}")

@@ -8,7 +8,7 @@ import { TOKEN_TYPES } from './token-list.js';
 const SPACE_MARK = '▁';
 
 /** Below the score of every merge: tokens that no merge makes. */
-const NO_MERGE_SCORE = -1e6;
+export const NO_MERGE_SCORE = -1e6;
 
 /** How a SentencePiece-style tokenizer treats spaces. */
 export interface SpaceMarking {
