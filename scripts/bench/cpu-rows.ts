@@ -36,7 +36,7 @@ function operations(engine: Engine): Record<string, () => void> {
   const logits = asMatrix(random(engine, 256, 32000, 4));
   const targets = engine.create([256], 'u32', 'targets', { zero: true });
   const stats = engine.create([256, 4], 'f32', 'stats');
-  const range = { w, bits: 4, groupSize: 128, symmetric: true, minZero: 1, firstGroup: 0 } as const;
+  const range = { w, bits: 4, groupSize: 128, rule: 'symmetric', minZero: 1, firstGroup: 0 } as const;
   return {
     gptqBlock: () => engine.gptqBlock({ ...grid, carried: w, l, losses }),
     quantizeNearest: () => engine.quantizeNearest(grid),

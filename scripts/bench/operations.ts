@@ -182,7 +182,7 @@ function quantCases({ hidden, intermediate }: Shape): Case[] {
           randomTensor(engine, [rows, hidden / GROUP], 2),
           randomTensor(engine, [rows, hidden / GROUP], 3),
         ];
-        const grid = { bits: 4, groupSize: GROUP, symmetric: true, range: 'minmax', minZero: 1 } as const;
+        const grid = { bits: 4, groupSize: GROUP, rule: 'symmetric', range: 'minmax', minZero: 1 } as const;
         const record = (): void =>
           engine.groupRange({ w: asMatrix(w), ...grid, scales, zeros, firstGroup: 0 });
         return { record, tensors: [w, scales, zeros] };

@@ -1,5 +1,5 @@
 // quant/pack-codes: codes one byte each become rows of dense bit streams, least significant bits first; packed column k
-// is column position_of[k] of `codes`. A code of 3 bits may straddle two words.
+// is column position_of[k] of `codes`. A code of 3, 5 or 6 bits may straddle two words.
 // Dims: N rows, K columns with K·bits divisible by 32.
 // Bindings: 1 codes u8 [N, K], four to a word; 2 position_of u32 [K]; 3 packed u32 [N, K·bits/32] out. One lane a word.
 //#include common/index.wgsl

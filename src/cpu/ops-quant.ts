@@ -1,8 +1,10 @@
+import { K_QUANTS, SUPER_BLOCK } from '../core/quantized-linear.js';
 import { MAX_BLOCK } from '../engine/linalg.js';
-import type { AffineGrid, QuantOps } from '../engine/quant.js';
+import type { AffineGrid, ColumnCosts, QuantOps } from '../engine/quant.js';
 import { asMatrix } from '../engine/tensor.js';
 import type { MatrixView, Tensor } from '../engine/tensor.js';
 import { matrixCols } from './matrix.js';
+import type { RealMatrix, Reals } from './matrix.js';
 import { OpCheck } from './op-check.js';
 import { bytes, realColumn, reals, runRows, words } from './op-context.js';
 import type { OpContext } from './op-context.js';
@@ -12,6 +14,8 @@ import { gptqBlockTiled } from './quant/gptq-block-tiled.js';
 import { packCodes } from './quant/pack-codes.js';
 
 const REAL = ['f32'] as const;
+/** Nanoseconds a weight of superBlockRange and of the fits of groupRange. */
+const FIT_NS = 150;
 
 /** Checks a grid for rows of w and the columns [firstColumn, firstColumn + w.cols) of groupOf. */
 function checkGrid(
@@ -26,6 +30,18 @@ function checkGrid(
     .tensor('groupOf', grid.groupOf, ['u32'], grid.firstColumn + w.cols);
 }
 
+function checkCosts(check: OpCheck, importance: ColumnCosts | undefined, cols: number): OpCheck {
+  if (importance === undefined) return check;
+  return check.tensor('costs', importance.costs, REAL, importance.firstColumn + cols);
+}
+
+/** A copy: threads get it whole. */
+function costsOf(importance: ColumnCosts | undefined, cols: number): Reals | undefined {
+  if (importance === undefined) return undefined;
+  const { costs, firstColumn } = importance;
+  return realColumn(costs).data.slice(firstColumn, firstColumn + cols);
+}
+
 function gridOf(options: AffineGrid & { readonly groupOf: Tensor; readonly firstColumn: number }) {
   return {
     bits: options.bits,
@@ -36,20 +52,21 @@ function gridOf(options: AffineGrid & { readonly groupOf: Tensor; readonly first
   };
 }
 
-function rangeOps(context: OpContext): Pick<QuantOps, 'groupRange' | 'quantizeNearest'> {
+function rangeOps(context: OpContext): Pick<QuantOps, 'groupRange'> {
   return {
     groupRange(options) {
-      const { w, bits, groupSize, symmetric, range, minZero, scales, zeros, firstGroup } = options;
+      const { w, bits, groupSize, rule, range, minZero, scales, zeros, firstGroup } = options;
       const groups = w.cols / groupSize;
-      new OpCheck('groupRange', context)
+      const check = new OpCheck('groupRange', context)
         .view('w', w, REAL)
         .that(Number.isInteger(groups), `${w.cols} columns are no multiple of the group size ${groupSize}`)
         .view('scales', asMatrix(scales), REAL, w.rows)
         .view('zeros', asMatrix(zeros), REAL, w.rows, asMatrix(scales).cols)
-        .most('last group', firstGroup + groups, asMatrix(scales).cols)
-        .done();
+        .most('last group', firstGroup + groups, asMatrix(scales).cols);
+      checkCosts(check, options.importance, w.cols).done();
+      const fitted = rule === 'signed' || rule === 'min';
       // A search tries 80 grids, each with a power a weight; about half of them stop early.
-      const cost = w.rows * w.cols * (range === 'mse' ? 1500 : 3);
+      const cost = w.rows * w.cols * (range === 'minmax' ? 3 : fitted ? FIT_NS : 1500);
       context.record(() =>
         runRows(
           context,
@@ -58,9 +75,10 @@ function rangeOps(context: OpContext): Pick<QuantOps, 'groupRange' | 'quantizeNe
             w: reals(w),
             bits,
             groupSize,
-            symmetric,
+            rule,
             range,
             minZero,
+            costs: costsOf(options.importance, w.cols),
             scales: matrixCols(reals(asMatrix(scales)), firstGroup, groups),
             zeros: matrixCols(reals(asMatrix(zeros)), firstGroup, groups),
           },
@@ -68,6 +86,46 @@ function rangeOps(context: OpContext): Pick<QuantOps, 'groupRange' | 'quantizeNe
         ),
       );
     },
+  };
+}
+
+function superBlockOps(context: OpContext): Pick<QuantOps, 'superBlockRange'> {
+  return {
+    superBlockRange(options) {
+      const { type, w, importance, scales, zeros, blocks, firstBlock } = options;
+      const count = w.cols / SUPER_BLOCK;
+      const subs = SUPER_BLOCK / K_QUANTS[type].subBlock;
+      const check = new OpCheck('superBlockRange', context)
+        .view('w', w, REAL)
+        .that(Number.isInteger(count), `${w.cols} columns are no multiple of ${SUPER_BLOCK}`)
+        .view('scales', asMatrix(scales), REAL, w.rows)
+        .view('zeros', asMatrix(zeros), REAL, w.rows, asMatrix(scales).cols)
+        .view('blocks', asMatrix(blocks), REAL, w.rows, (2 * asMatrix(scales).cols) / subs)
+        .most('last super-block', firstBlock + count, asMatrix(blocks).cols / 2);
+      checkCosts(check, importance, w.cols).done();
+      context.record(() => {
+        const part = (tensor: Tensor, each: number): RealMatrix =>
+          matrixCols(reals(asMatrix(tensor)), firstBlock * each, count * each);
+        return runRows(
+          context,
+          'super-block-range',
+          {
+            type,
+            w: reals(w),
+            costs: costsOf(importance, w.cols),
+            scales: part(scales, subs),
+            zeros: part(zeros, subs),
+            blocks: part(blocks, 2),
+          },
+          w.rows * w.cols * FIT_NS,
+        );
+      });
+    },
+  };
+}
+
+function nearestOps(context: OpContext): Pick<QuantOps, 'quantizeNearest'> {
+  return {
     quantizeNearest(options) {
       const { w, codes, error } = options;
       checkGrid(new OpCheck('quantizeNearest', context), w, options)
@@ -145,6 +203,8 @@ function blockOps(context: OpContext): Pick<QuantOps, 'gptqBlock' | 'refineBlock
 export function createQuantOps(context: OpContext): QuantOps {
   return {
     ...rangeOps(context),
+    ...superBlockOps(context),
+    ...nearestOps(context),
     ...blockOps(context),
     packCodes({ codes, positionOf, bits, packed }) {
       const view = asMatrix(codes);

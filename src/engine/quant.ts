@@ -1,4 +1,4 @@
-import type { Bits } from '../core/quantized-linear.js';
+import type { Bits, GridRule, KQuantType } from '../core/quantized-linear.js';
 import type { MatrixView, Tensor } from './tensor.js';
 
 export type { Bits };
@@ -9,9 +9,9 @@ export type { Bits };
  */
 export interface AffineGrid {
   readonly bits: Bits;
-  /** f32 [N, G]; every value representable in float16. */
+  /** f32 [N, G]; not 0 where something is rounded onto the grid, else any sign and size. */
   readonly scales: Tensor;
-  /** f32 [N, G]; integers 0 … 2^bits − 1. */
+  /** f32 [N, G]; any real numbers: a grid with minima has zero = −min/scale. */
   readonly zeros: Tensor;
 }
 
@@ -23,11 +23,20 @@ export interface AffineWeight extends AffineGrid {
   readonly inFeatures: number;
   /**
    * u32 [N, K·bits/32]: codes of a row as one dense bit stream, least significant bits first (code k occupies bits
-   * k·bits …; 3-bit codes may straddle words).
+   * k·bits …; codes of 3, 5 and 6 bits may straddle words).
    */
   readonly codes: Tensor;
   /** u32 [K]: group of each input column (GPTQ's g_idx). */
   readonly groupOf: Tensor;
+}
+
+/** The rules whose groups stand alone. */
+export type RangeRule = Exclude<GridRule, KQuantType>;
+
+/** What an error in a column costs: f32 [K], not negative; column j of the weights is entry firstColumn + j. */
+export interface ColumnCosts {
+  readonly costs: Tensor;
+  readonly firstColumn: number;
 }
 
 export interface GroupRangeOptions {
@@ -36,18 +45,34 @@ export interface GroupRangeOptions {
   readonly bits: Bits;
   /** Columns per group; cols must be a multiple. */
   readonly groupSize: number;
-  /** Symmetric, GPTQ style: zero = 2^(bits−1), scale = 2·max|w|/(2^bits − 1). */
-  readonly symmetric: boolean;
+  readonly rule: RangeRule;
   /**
-   * minmax, or GPTQ's search over p = 1 − i/100, i < 80, of the least Σ|Δ|^2.4 (the first of equals wins).
+   * minmax, or a search for the grid of least error among GPTQ's shrink factors p = 1 − i/100, i < 80 (the first of equals
+   * wins): Σ|Δ|^2.4 for symmetric and asymmetric; Σ|Δ|² for signed, with both signs of the scale, and for min.
    */
   readonly range: 'minmax' | 'mse';
+  /** For the search of signed and min: what an error costs; without it, the same everywhere. */
+  readonly importance?: ColumnCosts | undefined;
   /** Smallest zero point of asymmetric grids: 1 where the target (GPTQ v1) cannot hold zero points of 0. */
   readonly minZero: 0 | 1;
   /** f32 [N, G]: column firstGroup + i receives the scale of the i-th group of w. */
   readonly scales: Tensor;
   readonly zeros: Tensor;
   readonly firstGroup: number;
+}
+
+export interface SuperBlockRangeOptions {
+  readonly type: KQuantType;
+  /** f32 [N, cols]: the weights, cols a multiple of SUPER_BLOCK. */
+  readonly w: MatrixView;
+  /** Without it, weights count by their own size as in llama.cpp. */
+  readonly importance?: ColumnCosts | undefined;
+  /** f32 [N, G], one column per sub-block: effective scale and zero, from the first sub-block of super-block firstBlock on. */
+  readonly scales: Tensor;
+  readonly zeros: Tensor;
+  /** f32 [N, 2·(K/SUPER_BLOCK)]: d and dmin of each super-block, side by side; float16 values. */
+  readonly blocks: Tensor;
+  readonly firstBlock: number;
 }
 
 export interface GptqBlockOptions extends AffineGrid {
@@ -86,8 +111,9 @@ export interface RefineBlockOptions extends AffineGrid {
 }
 
 /**
- * Quantizer steps. Rounding is half to even everywhere. Rows are independent of each other. Views of u8 tensors have
- * offset, stride and cols that are multiples of 4, so that kernels may write whole words.
+ * Quantizer steps. Rounding is half to even everywhere; the nearest code of w on a grid is
+ * clamp(round(w/s + (z − Z)) + Z, 0, 2^bits − 1) with Z = round(z). Rows are independent of each other. Views of u8
+ * tensors have offset, stride and cols that are multiples of 4, so that kernels may write whole words.
  */
 export interface QuantOps {
   /**
@@ -95,12 +121,20 @@ export interface QuantOps {
    * uses it; a group of zeros gets the range ±1 (GPTQ's own rule); a scale that float16 would round to 0 becomes the
    * smallest positive float16. Symmetric: zero = 2^(bits−1). Asymmetric: lo = min(w, 0), hi = max(w, 0),
    * scale = f16((hi − lo)/(2^bits − 1)), zero = clamp(round(−lo/scale), minZero, 2^bits − 1); where minZero raises the
-   * zero, scale is refitted so that hi stays inside: scale = f16(hi/(2^bits − 1 − minZero)).
+   * zero, scale is refitted so that hi stays inside: scale = f16(hi/(2^bits − 1 − minZero)). Signed: zero = 2^(bits−1),
+   * scale = f16(−m/2^(bits−1)), m the first of the elements of largest magnitude. Min: lo and hi as they are,
+   * scale = f16((hi − lo)/(2^bits − 1)), min = f16(lo), zero = −min/scale.
    */
   groupRange(options: GroupRangeOptions): void;
 
   /**
-   * Round to nearest: codes u8 [N, n] ← clamp(round(w/s) + z, 0, 2^bits − 1), error f32 [N, n] ← w − s·(code − z).
+   * Scales and minima of llama.cpp's super-blocks (quant/README.md section 1): per sub-block the scale (and, for q4_k, the
+   * minimum ≤ 0) of least Σ c_j·Δ², then d and dmin, then the best 6-bit (q6_k: 8-bit) multiples near them. No scale is 0.
+   */
+  superBlockRange(options: SuperBlockRangeOptions): void;
+
+  /**
+   * Round to nearest: codes u8 [N, n] ← the nearest code, error f32 [N, n] ← w − s·(code − z).
    */
   quantizeNearest(
     options: AffineGrid & {

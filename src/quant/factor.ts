@@ -11,6 +11,7 @@ import { TensorScope } from '../engine/panels.js';
 import { asMatrix, subMatrix } from '../engine/tensor.js';
 import type { MatrixView, Tensor } from '../engine/tensor.js';
 import { gemmBounded } from './gemm-bounded.js';
+import type { Reals } from './reals.js';
 import type { SquarePanels } from './square-panels.js';
 import { blockView, strips } from './square-panels.js';
 
@@ -167,4 +168,17 @@ async function pivotsAreGood(work: Workspace, scope: TensorScope): Promise<boole
   const values = await readReals(engine, pivots);
   const failures = (await engine.read(work.failures))[0];
   return failures === 0 && values.every((pivot) => Number.isFinite(pivot) && pivot > 0);
+}
+
+/** The diagonal of L, in processing order. */
+export async function readPivots(engine: Engine, factor: Factor, columns: number): Promise<Reals> {
+  const pivots = engine.create([columns], 'f32', 'pivots');
+  const blocks = asMatrix(factor.diagonalBlocks);
+  for (let start = 0; start < columns; start += MAX_BLOCK) {
+    const count = Math.min(MAX_BLOCK, columns - start);
+    engine.getDiagonal({ from: subMatrix(blocks, start, count, 0, count), to: pivots, toOffset: start });
+  }
+  const host = await readReals(engine, pivots);
+  engine.free(pivots);
+  return host;
 }

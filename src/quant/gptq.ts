@@ -6,12 +6,14 @@
 import type { Engine } from '../engine/engine.js';
 import { MAX_BLOCK } from '../engine/linalg.js';
 import { TensorScope } from '../engine/panels.js';
-import type { AffineGrid } from '../engine/quant.js';
+import type { ColumnCosts } from '../engine/quant.js';
 import { asMatrix, colRange } from '../engine/tensor.js';
 import type { MatrixView, Tensor } from '../engine/tensor.js';
 import { planColumns, windowWidth } from './column-plan.js';
 import type { ColumnRange } from './column-plan.js';
 import { addCarried } from './quadratic-form.js';
+import { rangeGroups } from './range-groups.js';
+import type { GridTensors } from './range-groups.js';
 import type { QuantSpec } from './records.js';
 import type { SquarePanels } from './square-panels.js';
 import { blockView } from './square-panels.js';
@@ -19,7 +21,7 @@ import { blockView } from './square-panels.js';
 export interface GptqRows {
   readonly square: SquarePanels;
   readonly spec: QuantSpec;
-  /** Where scales are made on the way: the group size. Undefined when grid.scales and grid.zeros are final already. */
+  /** Columns whose scales are made together on the way: a group or a super-block of groups. Undefined when grid.scales and grid.zeros are final already. */
   readonly dynamicGroup: number | undefined;
   /** [rows, K] in processing order, any dense dtype; dead columns zero. */
   readonly w: MatrixView;
@@ -27,7 +29,11 @@ export interface GptqRows {
   readonly error: MatrixView;
   /** u8 [rows, K]: receives the codes, in processing order. */
   readonly codes: MatrixView;
-  readonly grid: AffineGrid;
+  readonly grid: GridTensors;
+  /** Columns per group. */
+  readonly groupSize: number;
+  /** f32 [K] in processing order: what an error in a column costs. */
+  readonly costs: Tensor | undefined;
   /** Group of the column at each position, on the host and on the engine (u32 [K]). */
   readonly groupOfPosition: Uint32Array;
   readonly groupOf: Tensor;
@@ -41,7 +47,7 @@ interface Scratch {
   /** f32 [rows, MAX_BLOCK]. */
   readonly block: MatrixView;
   readonly correction: MatrixView;
-  /** f32 [rows, g] where groups are dynamic. */
+  /** f32 [rows, dynamicGroup] where groups are dynamic. */
   readonly corrected: MatrixView | undefined;
 }
 
@@ -128,6 +134,10 @@ function quantizeLeaf(
   });
 }
 
+export function importanceFrom(costs: Tensor | undefined, firstColumn: number): ColumnCosts | undefined {
+  return costs === undefined ? undefined : { costs, firstColumn };
+}
+
 /**
  * Scale and zero from the weights as corrected at the group's first column: C = W[:, group] + X, X·R[group, group] = T,
  * solved block by block. X stands meanwhile where the group's errors will be written.
@@ -162,15 +172,12 @@ function rangeOfGroup(
     engine.addTo({ x: colRange(scratch.corrected, piece.start - start, cols), y: x });
     if (piece.end < end) engine.copy({ from: x, to: colRange(job.error, piece.start, cols) });
   }
-  engine.groupRange({
+  rangeGroups(engine, {
+    spec,
     w: scratch.corrected,
-    bits: grid.bits,
-    groupSize: end - start,
-    symmetric: spec.rule === 'symmetric',
-    range: spec.range,
-    minZero: spec.minZero,
-    scales: grid.scales,
-    zeros: grid.zeros,
+    groupSize: job.groupSize,
+    grid,
     firstGroup: job.groupOfPosition[start],
+    importance: importanceFrom(job.costs, start),
   });
 }

@@ -1,4 +1,5 @@
 import { invertOrder } from './order.js';
+import { rangeUnit } from './range-groups.js';
 import type { QuantSpec } from './records.js';
 
 /** Which group each column belongs to, while columns are processed and as exported. */
@@ -7,7 +8,7 @@ export interface GroupMap {
   readonly groupSize: number;
   /** G. */
   readonly groups: number;
-  /** Group size where scales are made during the column loop; undefined where all are made before it. */
+  /** Columns whose scales are made together during the column loop; undefined where all are made before it. */
   readonly dynamicGroup: number | undefined;
   /** [K]: group of the column at each position of the processing order. */
   readonly ofPosition: Uint32Array;
@@ -33,13 +34,14 @@ export function planGroups(
   const positionOf = order === undefined ? natural : invertOrder(order);
   const groupOfIndex = natural.map((k) => Math.floor(k / groupSize));
   const groups = columns / groupSize;
-  const dynamic = spec.method === 'gptq' && !spec.staticGroups && groups > 1;
+  const unit = rangeUnit(spec.rule, groupSize);
+  const dynamic = spec.method === 'gptq' && !spec.staticGroups && columns > unit;
   const rtnOfPosition = (order ?? natural).map((column) => groupOfIndex[column]);
   const ofPosition = dynamic && spec.order === 'act' ? groupOfIndex : rtnOfPosition;
   return {
     groupSize,
     groups,
-    dynamicGroup: dynamic ? groupSize : undefined,
+    dynamicGroup: dynamic ? unit : undefined,
     ofPosition,
     rtnOfPosition,
     ofColumn: positionOf.map((position) => ofPosition[position]),

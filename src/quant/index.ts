@@ -1,4 +1,8 @@
 /** Quantizers: weights and Hessians in, records out. No file format, no model. */
+export { quantizeCodebookLinear } from './codebook.js';
+export type { DenseRuns, QuantizeCodebookOptions } from './codebook.js';
+export { restoreAbsmax } from './double-quantize.js';
+export type { NestedAbsmax } from './double-quantize.js';
 export { accumulateHessian, createHessian, finishHessian, freeHessian, freeHessianSum } from './hessian.js';
 export type { Hessian, HessianSum } from './hessian.js';
 export { quantizeLinear } from './quantize-linear.js';

@@ -4,11 +4,14 @@
  * of a second set of codes while refinement is judged.
  */
 import { Bug, UserError } from '../core/errors.js';
+import { SUPER_BLOCK } from '../core/quantized-linear.js';
+import { readReals } from '../engine/engine.js';
 import type { Engine } from '../engine/engine.js';
 import type { LinearWeight } from '../engine/nn.js';
 import { TensorScope } from '../engine/panels.js';
-import type { AffineWeight } from '../engine/quant.js';
 import type { Tensor } from '../engine/tensor.js';
+import { readPivots } from './factor.js';
+import type { Factor } from './factor.js';
 import { factorError, factorHessian } from './damping-ladder.js';
 import type { FactorFailure } from './damping-ladder.js';
 import { gptqScratchBytes } from './gptq.js';
@@ -17,7 +20,8 @@ import type { GroupMap } from './group-map.js';
 import type { Hessian } from './hessian.js';
 import { quantizeRows } from './quantize-rows.js';
 import type { Curvature, RowFigures, RowsJob } from './quantize-rows.js';
-import type { QuantSpec, QuantStats } from './records.js';
+import { isKQuant, usesImportance } from './range-groups.js';
+import type { QuantizedWeight, QuantSpec, QuantStats } from './records.js';
 import { planRowChunks, WORK_BYTES } from './row-chunks.js';
 import type { RowChunk } from './row-chunks.js';
 import { resolveGroupSize, shapeProblems } from './shape.js';
@@ -47,7 +51,7 @@ export interface QuantizeLinearOptions {
 
 export interface QuantizeLinearResult {
   /** Its tensors are the caller's. */
-  readonly weight: AffineWeight & { readonly kind: 'affine' };
+  readonly weight: QuantizedWeight;
   readonly stats: QuantStats;
   /** What was done, after any fallback. */
   readonly method: 'gptq' | 'rtn';
@@ -88,12 +92,25 @@ export async function quantizeLinear(
       groupOf: scope.own(indices(map.ofPosition, 'groups')),
       rtnGroupOf: scope.own(indices(map.rtnOfPosition, 'rtn groups')),
       positionOf: scope.own(indices(map.positionOf, 'positions')),
+      costs: await columnCosts(
+        engine,
+        scope,
+        spec,
+        method === 'gptq' ? curvature?.factor : undefined,
+        inFeatures,
+      ),
       compare: options.compare !== false,
     };
-    const output = createOutput(engine, options, map, result);
+    const blocks = createBlocks(options, scope);
+    const output = { ...createOutput(engine, options, map, result), blocks };
     const figures = await quantizeChunks(engine, job, options, output);
     const { weight: chosen, refined } = chooseCodes(engine, output, figures);
-    return { weight: chosen, stats: statsOf(job, { figures, failure, refined }), method };
+    const superBlocks = blocks === undefined ? {} : { superBlocks: await readBlocks(engine, blocks) };
+    return {
+      weight: { ...chosen, ...superBlocks },
+      stats: statsOf(job, { figures, failure, refined }),
+      method,
+    };
   } catch (error) {
     result.dispose();
     throw error;
@@ -123,9 +140,41 @@ function checkOptions(engine: Engine, options: QuantizeLinearOptions): Tensor {
   return weight.tensor;
 }
 
+/** L[j,j]²: what an error in column j costs while the later columns can still make up for it. */
+async function columnCosts(
+  engine: Engine,
+  scope: TensorScope,
+  spec: QuantSpec,
+  factor: Factor | undefined,
+  columns: number,
+): Promise<Tensor | undefined> {
+  if (factor === undefined || !usesImportance(spec)) return undefined;
+  const pivots = await readPivots(engine, factor, columns);
+  return scope.own(
+    engine.upload(
+      pivots.map((pivot) => pivot * pivot),
+      [columns],
+      'f32',
+      'column costs',
+    ),
+  );
+}
+
 interface Output {
-  readonly weight: AffineWeight & { readonly kind: 'affine' };
+  readonly weight: QuantizedWeight;
   readonly unrefined: Tensor | undefined;
+  /** As in GridTensors. */
+  readonly blocks: Tensor | undefined;
+}
+
+function createBlocks(options: QuantizeLinearOptions, scope: TensorScope): Tensor | undefined {
+  const { name, outFeatures, inFeatures, spec } = options;
+  if (!isKQuant(spec.rule)) return undefined;
+  return scope.create([outFeatures, (2 * inFeatures) / SUPER_BLOCK], `${name} super-blocks`);
+}
+
+async function readBlocks(engine: Engine, blocks: Tensor): Promise<Float32Array> {
+  return Float32Array.from(await readReals(engine, blocks));
 }
 
 function createOutput(
@@ -133,7 +182,7 @@ function createOutput(
   options: QuantizeLinearOptions,
   map: GroupMap,
   scope: TensorScope,
-): Output {
+): Omit<Output, 'blocks'> {
   const { name, outFeatures, inFeatures, spec } = options;
   const words = (inFeatures * spec.bits) / 32;
   const codes = (label: string): Tensor =>
@@ -167,10 +216,10 @@ async function quantizeChunks(
   const totals: RowFigures = {};
   for (const chunk of chunks) {
     const part = chunks.length === 1 ? undefined : createChunkOutput(engine, options, output, chunk);
-    const { weight, unrefined } = part ?? output;
+    const { weight, unrefined, blocks } = part ?? output;
     try {
       const figures = await quantizeRows(engine, job, chunk, {
-        grid: { bits: job.spec.bits, scales: weight.scales, zeros: weight.zeros },
+        grid: { bits: job.spec.bits, scales: weight.scales, zeros: weight.zeros, blocks },
         packed: weight.codes,
         packedUnrefined: unrefined,
       });
@@ -190,8 +239,8 @@ function bytesPerRow({ columns, map, spec }: RowsJob): number {
   return work + codes + arranged + gptqScratchBytes(columns, map.dynamicGroup) + map.groups * 16;
 }
 
-type ChunkOutput = Pick<Output, 'unrefined'> & {
-  readonly weight: Pick<AffineWeight, 'codes' | 'scales' | 'zeros'>;
+type ChunkOutput = Pick<Output, 'unrefined' | 'blocks'> & {
+  readonly weight: Pick<QuantizedWeight, 'codes' | 'scales' | 'zeros'>;
 };
 
 function createChunkOutput(
@@ -206,12 +255,13 @@ function createChunkOutput(
   return {
     weight: { codes: like(codes), scales: like(scales), zeros: like(zeros) },
     unrefined: output.unrefined === undefined ? undefined : like(output.unrefined),
+    blocks: output.blocks === undefined ? undefined : like(output.blocks),
   };
 }
 
-function tensorsOf({ weight, unrefined }: ChunkOutput): Tensor[] {
+function tensorsOf({ weight, unrefined, blocks }: ChunkOutput): Tensor[] {
   const { codes, scales, zeros } = weight;
-  return [codes, scales, zeros, ...(unrefined === undefined ? [] : [unrefined])];
+  return [codes, scales, zeros, unrefined, blocks].filter((tensor) => tensor !== undefined);
 }
 
 /** By way of the host: the contract has no copy of integers, and these are small. */

@@ -6,15 +6,16 @@ import { NumericError } from '../core/errors.js';
 import type { Engine } from '../engine/engine.js';
 import { readReals } from '../engine/engine.js';
 import { TensorScope } from '../engine/panels.js';
-import type { AffineGrid } from '../engine/quant.js';
 import { asMatrix } from '../engine/tensor.js';
 import type { MatrixView, Tensor } from '../engine/tensor.js';
 import type { Factor } from './factor.js';
-import { gptqRows } from './gptq.js';
+import { gptqRows, importanceFrom } from './gptq.js';
 import type { GptqRows } from './gptq.js';
 import type { GroupMap } from './group-map.js';
 import type { Hessian } from './hessian.js';
 import { quadraticForm, undamped } from './quadratic-form.js';
+import { rangeGroups } from './range-groups.js';
+import type { GridTensors } from './range-groups.js';
 import type { QuantSpec } from './records.js';
 import { refineRows } from './refine.js';
 import type { RowChunk } from './row-chunks.js';
@@ -42,13 +43,15 @@ export interface RowsJob {
   readonly groupOf: Tensor;
   readonly rtnGroupOf: Tensor;
   readonly positionOf: Tensor;
+  /** f32 [K], in processing order: what an error in a column costs GPTQ; undefined where no range asks for it. */
+  readonly costs: Tensor | undefined;
   /** Whether to work out rtnLoss and energy besides the loss. */
   readonly compare: boolean;
 }
 
 /** Where one chunk's results go; row counts equal the chunk's. */
 export interface RowsTarget {
-  readonly grid: AffineGrid;
+  readonly grid: GridTensors;
   /** u32 [rows, K·bits/32]. */
   readonly packed: Tensor;
   /** The codes before refinement, kept in case refinement does not pay. */
@@ -111,7 +114,7 @@ async function rangeRows(
     readonly matrices: Matrices;
     readonly scope: TensorScope;
   },
-): Promise<AffineGrid> {
+): Promise<GridTensors> {
   const { chunk, target, matrices, scope } = part;
   const { spec, map } = job;
   const original = await weightRows(engine, job.weight, chunk, {
@@ -123,24 +126,25 @@ async function rangeRows(
   await checkFinite(engine, job, chunk, matrices.work);
   const dynamic = map.dynamicGroup !== undefined;
   const shape = [chunk.rows, map.groups];
-  const grid: AffineGrid = dynamic
+  const { blocks } = target.grid;
+  const grid: GridTensors = dynamic
     ? {
         bits: spec.bits,
         scales: scope.create(shape, 'rtn scales'),
         zeros: scope.create(shape, 'rtn zeros'),
+        blocks: blocks === undefined ? undefined : scope.create(blocks.shape, 'rtn super-blocks'),
       }
     : target.grid;
   if (!dynamic || job.compare)
-    engine.groupRange({
+    rangeGroups(engine, {
+      spec,
       w: matrices.work,
-      bits: spec.bits,
       groupSize: map.groupSize,
-      symmetric: spec.rule === 'symmetric',
-      range: spec.range,
-      minZero: spec.minZero,
-      scales: grid.scales,
-      zeros: grid.zeros,
+      grid,
       firstGroup: 0,
+      // The costs are those of GPTQ, in its order of columns.
+      importance:
+        dynamic || job.curvature?.hessian.order !== undefined ? undefined : importanceFrom(job.costs, 0),
     });
   return grid;
 }
@@ -170,7 +174,7 @@ interface RowsInHand {
   readonly w: MatrixView;
   readonly matrices: Matrices;
   readonly target: RowsTarget;
-  readonly staticGrid: AffineGrid;
+  readonly staticGrid: GridTensors;
 }
 
 async function finishRtn(engine: Engine, job: RowsJob, rows: RowsInHand): Promise<RowFigures> {
@@ -221,6 +225,8 @@ async function finishGptq(engine: Engine, job: RowsJob, rows: RowsInHand): Promi
       error: matrices.work,
       codes: matrices.codes,
       grid: target.grid,
+      groupSize: map.groupSize,
+      costs: job.costs,
       groupOfPosition: map.ofPosition,
       groupOf: job.groupOf,
       losses,

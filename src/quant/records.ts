@@ -1,3 +1,4 @@
+import type { AffineWeight } from '../engine/quant.js';
 import type { GridSpec } from '../core/quantized-linear.js';
 
 /** How a linear layer is to be quantized; the names are those of the command line. */
@@ -12,8 +13,15 @@ export interface QuantSpec extends GridSpec {
   readonly range: 'minmax' | 'mse';
   /** Refinement sweeps after GPTQ (quant/README.md section 2, step 9); 0 for none. */
   readonly refine: number;
-  /** Smallest zero point the target format can hold. */
+  /** Smallest zero point the target format can hold; for the rule asymmetric. */
   readonly minZero: 0 | 1;
+}
+
+/** A linear layer as quantizeLinear leaves it on the engine. */
+export interface QuantizedWeight extends AffineWeight {
+  readonly kind: 'affine';
+  /** k-quants, on the host: [N, 2·(K/256)], d and dmin of each super-block side by side. */
+  readonly superBlocks?: Float32Array;
 }
 
 /** What quantizing one linear layer gave, as figures for the report. */

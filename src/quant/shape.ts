@@ -1,11 +1,14 @@
+import type { GridRule } from '../core/quantized-linear.js';
+import { K_QUANTS, SUPER_BLOCK } from '../core/quantized-linear.js';
+import { isKQuant, rangeUnit } from './range-groups.js';
 import type { QuantSpec } from './records.js';
 
 export const MIN_GROUP_SIZE = 16;
 export const MAX_GROUP_SIZE = 1024;
 /** Group borders must fall on whole 32-bit words of unpacked codes. */
 const GROUP_MULTIPLE = 4;
-/** Rows and columns of packed integer weights come in multiples of this, as every loader of such files expects. */
-const DIMENSION_MULTIPLE = 32;
+/** K·bits fills whole 32-bit words, whatever the bits. */
+const COLUMN_MULTIPLE = 32;
 
 export interface LinearShape {
   /** N. */
@@ -20,7 +23,11 @@ export function resolveGroupSize(spec: Pick<QuantSpec, 'groupSize'>, inFeatures:
 }
 
 /** What is wrong with the group size itself, whatever the layer; undefined when nothing is. */
-export function groupSizeProblem(groupSize: number): string | undefined {
+export function groupSizeProblem(groupSize: number, rule: GridRule = 'symmetric'): string | undefined {
+  if (isKQuant(rule)) {
+    const { subBlock } = K_QUANTS[rule];
+    return groupSize === subBlock ? undefined : `group size ${groupSize} is not the ${subBlock} of ${rule}`;
+  }
   if (groupSize === -1) return undefined;
   if (
     Number.isInteger(groupSize) &&
@@ -32,18 +39,38 @@ export function groupSizeProblem(groupSize: number): string | undefined {
   return `group size ${groupSize} is neither -1 nor a multiple of ${GROUP_MULTIPLE} from ${MIN_GROUP_SIZE} to ${MAX_GROUP_SIZE}`;
 }
 
-/** Why a linear layer cannot be quantized with these settings: every reason, or an empty list. */
+/** What is wrong with the settings themselves, whatever the layer: every reason, or an empty list. */
+export function specProblems(spec: QuantSpec): string[] {
+  const { rule, bits, groupSize, order } = spec;
+  const problems: string[] = [];
+  const group = groupSizeProblem(groupSize, rule);
+  if (group !== undefined) problems.push(group);
+  if (!isKQuant(rule)) return problems;
+  if (bits !== K_QUANTS[rule].bits)
+    problems.push(`${bits} bits are not the ${K_QUANTS[rule].bits} of ${rule}`);
+  if (order !== 'natural')
+    problems.push(
+      `${order} order would tear the super-blocks of ${SUPER_BLOCK} columns of ${rule} apart: use the natural order`,
+    );
+  return problems;
+}
+
+/**
+ * Why a linear layer cannot be quantized with these settings: every reason, or an empty list. What a file format can hold
+ * is another question.
+ */
 export function shapeProblems(spec: QuantSpec, shape: LinearShape, maxTensorBytes = Infinity): string[] {
   const { outFeatures, inFeatures } = shape;
-  const problems: string[] = [];
-  const group = groupSizeProblem(spec.groupSize);
-  if (group !== undefined) problems.push(group);
-  else if (inFeatures % resolveGroupSize(spec, inFeatures) !== 0)
-    problems.push(`in_features ${inFeatures} is not a multiple of the group size ${spec.groupSize}`);
-  if (inFeatures % DIMENSION_MULTIPLE !== 0)
-    problems.push(`in_features ${inFeatures} is not a multiple of ${DIMENSION_MULTIPLE}`);
-  if (outFeatures % DIMENSION_MULTIPLE !== 0)
-    problems.push(`out_features ${outFeatures} is not a multiple of ${DIMENSION_MULTIPLE}`);
+  const problems = specProblems(spec);
+  const unit = rangeUnit(spec.rule, resolveGroupSize(spec, inFeatures));
+  if (groupSizeProblem(spec.groupSize, spec.rule) === undefined && inFeatures % unit !== 0)
+    problems.push(
+      isKQuant(spec.rule)
+        ? `in_features ${inFeatures} is not a multiple of the ${SUPER_BLOCK} columns of a ${spec.rule} super-block`
+        : `in_features ${inFeatures} is not a multiple of the group size ${spec.groupSize}`,
+    );
+  if (inFeatures % COLUMN_MULTIPLE !== 0)
+    problems.push(`in_features ${inFeatures} is not a multiple of ${COLUMN_MULTIPLE}`);
   const codeBytes = (outFeatures * inFeatures * spec.bits) / 8;
   if (codeBytes > maxTensorBytes)
     problems.push(

@@ -124,7 +124,7 @@ const CHECKS: readonly Check[] = [
         w: asMatrix(w),
         bits: 4,
         groupSize: 2,
-        symmetric: false,
+        rule: 'asymmetric',
         range: 'minmax',
         minZero: 0,
         scales,

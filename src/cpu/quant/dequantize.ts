@@ -33,7 +33,7 @@ export function dequantize(args: DequantizeArgs): void {
       if (bit >= 32) {
         bit -= 32;
         word++;
-        // The part of a 3-bit code that straddles into the next word.
+        // The part of a code that straddles into the next word.
         if (bit > 0) code |= codes[word] << (bits - bit);
       }
       const group = groupOf[k];

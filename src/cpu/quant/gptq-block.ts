@@ -81,7 +81,8 @@ function gptqRows(args: GptqBlockArgs, row: number, lanes: number, shared: Block
       const corrected = original + (tData[tAt + lane * tStride + j] + sums[lane]) / pivot;
       const scale = sData[sAt + lane * sStride + group];
       const zero = zData[zAt + lane * zStride + group];
-      const rounded = corrected / scale + ROUND_MAGIC - ROUND_MAGIC + zero;
+      const whole = zero + ROUND_MAGIC - ROUND_MAGIC;
+      const rounded = corrected / scale + (zero - whole) + ROUND_MAGIC - ROUND_MAGIC + whole;
       const code = rounded < 0 ? 0 : rounded > top ? top : rounded;
       const value = scale * (code - zero);
       const miss = pivot * (corrected - value);

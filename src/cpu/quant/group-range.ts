@@ -1,27 +1,29 @@
-import { roundToF16 } from '../../core/dtype.js';
-import type { Bits } from '../../engine/quant.js';
+import type { Bits, RangeRule } from '../../engine/quant.js';
 import type { RealMatrix, Reals } from '../matrix.js';
 import { roundHalfEven } from '../rounding.js';
+import { groupFit } from './group-fit.js';
+import { toScale } from './to-scale.js';
 
 export interface GroupRangeArgs {
   /** [N, cols]. */
   readonly w: RealMatrix;
   readonly bits: Bits;
   readonly groupSize: number;
-  readonly symmetric: boolean;
+  readonly rule: RangeRule;
   readonly range: 'minmax' | 'mse';
   readonly minZero: 0 | 1;
+  /** [cols], for the search of the rules signed and min; undefined for 1 everywhere. */
+  readonly costs?: Reals | undefined;
   /** [N, cols/groupSize]: column i receives the i-th group of w. */
   readonly scales: RealMatrix;
   readonly zeros: RealMatrix;
 }
 
-interface Grid {
+export interface Grid {
   readonly scale: number;
   readonly zero: number;
 }
 
-const SMALLEST_F16 = 2 ** -24;
 /** GPTQ's search: 80 shrink factors 1 − i/100, error exponent 2.4. */
 const SHRINK_STEPS = 80;
 const ERROR_EXPONENT = 2.4;
@@ -33,12 +35,13 @@ const ERROR_EXPONENT = 2.4;
 export function groupRange(args: GroupRangeArgs): void {
   const { w, groupSize, scales, zeros } = args;
   const groups = w.cols / groupSize;
+  const grid = args.rule === 'signed' || args.rule === 'min' ? groupFit : groupGrid;
   for (let i = 0; i < w.rows; i++)
     for (let g = 0; g < groups; g++) {
       const start = w.offset + i * w.stride + g * groupSize;
-      const grid = groupGrid(args, start);
-      scales.data[scales.offset + i * scales.stride + g] = grid.scale;
-      zeros.data[zeros.offset + i * zeros.stride + g] = grid.zero;
+      const { scale, zero } = grid(args, start, g * groupSize);
+      scales.data[scales.offset + i * scales.stride + g] = scale;
+      zeros.data[zeros.offset + i * zeros.stride + g] = zero;
     }
 }
 
@@ -61,16 +64,12 @@ function groupGrid(args: GroupRangeArgs, start: number): Grid {
 
 function makeGrid(args: GroupRangeArgs, low: number, high: number): Grid {
   const top = 2 ** args.bits - 1;
-  if (args.symmetric) return { scale: toScale((2 * Math.max(-low, high)) / top), zero: 2 ** (args.bits - 1) };
+  if (args.rule === 'symmetric')
+    return { scale: toScale((2 * Math.max(-low, high)) / top), zero: 2 ** (args.bits - 1) };
   const scale = toScale((high - low) / top);
   const zero = Math.min(roundHalfEven(-low / scale), top);
   if (zero >= args.minZero) return { scale, zero };
   return { scale: toScale(high / (top - args.minZero)), zero: args.minZero };
-}
-
-function toScale(value: number): number {
-  const scale = roundToF16(value);
-  return scale === 0 ? SMALLEST_F16 : scale;
 }
 
 function searchGrid(args: GroupRangeArgs, low: number, high: number, start: number): Grid {

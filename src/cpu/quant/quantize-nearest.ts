@@ -16,7 +16,7 @@ export interface QuantizeNearestArgs {
   readonly error: RealMatrix;
 }
 
-/** codes ← clamp(round(w/s) + z, 0, 2^bits − 1), error ← w − s·(code − z). */
+/** codes ← nearest code of w (QuantOps), error ← w − s·(code − z). */
 export function quantizeNearest(args: QuantizeNearestArgs): void {
   const { scales, zeros, w, groupOf, firstColumn, codes, error } = args;
   const top = 2 ** args.bits - 1;
@@ -31,7 +31,8 @@ export function quantizeNearest(args: QuantizeNearestArgs): void {
       const scale = scales.data[scaleRow + group];
       const zero = zeros.data[zeroRow + group];
       const value = w.data[from + j];
-      let code = value / scale + ROUND_MAGIC - ROUND_MAGIC + zero;
+      const whole = zero + ROUND_MAGIC - ROUND_MAGIC;
+      let code = value / scale + (zero - whole) + ROUND_MAGIC - ROUND_MAGIC + whole;
       if (code < 0) code = 0;
       if (code > top) code = top;
       codes.data[codeRow + j] = code;

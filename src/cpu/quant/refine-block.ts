@@ -50,7 +50,8 @@ export function refineBlock(args: RefineBlockArgs): void {
       const zero = zeros.data[zeroAt + group];
       const before = codes.data[codeAt + j];
       const wanted = scale * (before - zero) + row[j] / curvature;
-      let code = wanted / scale + ROUND_MAGIC - ROUND_MAGIC + zero;
+      const whole = zero + ROUND_MAGIC - ROUND_MAGIC;
+      let code = wanted / scale + (zero - whole) + ROUND_MAGIC - ROUND_MAGIC + whole;
       if (code < 0) code = 0;
       if (code > top) code = top;
       if (code === before) continue;

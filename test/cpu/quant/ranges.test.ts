@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { roundToF16 } from '../../../src/core/dtype.js';
-import type { Bits } from '../../../src/engine/quant.js';
+import type { Bits, RangeRule } from '../../../src/engine/quant.js';
 import { asMatrix } from '../../../src/engine/tensor.js';
 import { CPU_CASES } from '../engines.js';
 import { expectTable, randomTable, readTable, stridedView } from '../strided.js';
@@ -8,7 +8,7 @@ import type { Table } from '../strided.js';
 
 interface Choice {
   readonly bits: Bits;
-  readonly symmetric: boolean;
+  readonly rule: RangeRule;
   readonly minZero: 0 | 1;
   readonly range: 'minmax' | 'mse';
 }
@@ -21,10 +21,10 @@ function round(value: number): number {
   return low % 2 === 0 ? low : low + 1;
 }
 
-function grid(low: number, high: number, { bits, symmetric, minZero }: Choice): [number, number] {
+function grid(low: number, high: number, { bits, rule, minZero }: Choice): [number, number] {
   const top = 2 ** bits - 1;
   const f16 = (value: number) => Math.max(roundToF16(value), 2 ** -24);
-  if (symmetric) return [f16((2 * Math.max(-low, high)) / top), 2 ** (bits - 1)];
+  if (rule === 'symmetric') return [f16((2 * Math.max(-low, high)) / top), 2 ** (bits - 1)];
   const scale = f16((high - low) / top);
   const zero = Math.min(round(-low / scale), top);
   return zero < minZero ? [f16(high / (top - minZero)), minZero] : [scale, zero];
@@ -49,12 +49,12 @@ function rangeOf(group: readonly number[], choice: Choice): [number, number] {
 }
 
 const CHOICES: readonly Choice[] = [
-  { bits: 4, symmetric: true, minZero: 1, range: 'minmax' },
-  { bits: 4, symmetric: false, minZero: 1, range: 'minmax' },
-  { bits: 3, symmetric: false, minZero: 0, range: 'minmax' },
-  { bits: 2, symmetric: false, minZero: 1, range: 'mse' },
-  { bits: 4, symmetric: true, minZero: 0, range: 'mse' },
-  { bits: 8, symmetric: false, minZero: 1, range: 'mse' },
+  { bits: 4, rule: 'symmetric', minZero: 1, range: 'minmax' },
+  { bits: 4, rule: 'asymmetric', minZero: 1, range: 'minmax' },
+  { bits: 3, rule: 'asymmetric', minZero: 0, range: 'minmax' },
+  { bits: 2, rule: 'asymmetric', minZero: 1, range: 'mse' },
+  { bits: 4, rule: 'symmetric', minZero: 0, range: 'mse' },
+  { bits: 8, rule: 'asymmetric', minZero: 1, range: 'mse' },
 ];
 
 /** Rows with ordinary, one-sided, zero, tiny and outlier groups of 12. */

@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { roundToF16 } from '../../../src/core/dtype.js';
 import { createRng } from '../../../src/core/rng.js';
 import type { Engine } from '../../../src/engine/engine.js';
-import type { Bits } from '../../../src/engine/quant.js';
+import type { Bits, RangeRule } from '../../../src/engine/quant.js';
 import { describeKernels } from '../kernel-cases.js';
 import { float32s, LAYOUTS, place, upload, type Layout } from '../placed.js';
 import { nearestCode } from './grids.js';
@@ -12,7 +12,7 @@ interface Case {
   readonly groups: number;
   readonly groupSize: number;
   readonly bits: Bits;
-  readonly symmetric: boolean;
+  readonly rule: RangeRule;
   readonly range: 'minmax' | 'mse';
   readonly minZero: 0 | 1;
 }
@@ -35,12 +35,12 @@ async function run(engine: Engine, test: Case, values: ArrayLike<number>, layout
   const scales = upload(engine, 'scales', 'f32', [rows, total], fresh);
   const zeros = upload(engine, 'zeros', 'f32', [rows, total], fresh);
   const w = place(engine, 'w', { rows, cols: groups * groupSize, values, layout });
-  const { bits, symmetric, range, minZero } = test;
+  const { bits, rule, range, minZero } = test;
   engine.groupRange({
     w: w.view,
     bits,
     groupSize,
-    symmetric,
+    rule,
     range,
     minZero,
     scales,
@@ -84,9 +84,9 @@ const SHAPES = [
 ];
 
 const GRIDS = ([2, 3, 4, 8] as const).flatMap((bits) => [
-  { bits, symmetric: true, minZero: 0 as const },
-  { bits, symmetric: false, minZero: 0 as const },
-  { bits, symmetric: false, minZero: 1 as const },
+  { bits, rule: 'symmetric' as const, minZero: 0 as const },
+  { bits, rule: 'asymmetric' as const, minZero: 0 as const },
+  { bits, rule: 'asymmetric' as const, minZero: 1 as const },
 ]);
 
 // Plan: every kind of grid on ragged shapes. Scales may differ by one float16 step where the unrounded scale lies within
@@ -146,7 +146,7 @@ describeKernels('groupRange', (pair) => {
       groups: 3,
       groupSize: 16,
       bits: 4,
-      symmetric: false,
+      rule: 'asymmetric',
       range: 'minmax',
       minZero: 0,
     };
@@ -160,7 +160,7 @@ describeKernels('groupRange', (pair) => {
     const raised = await run(engine, { ...base, minZero: 1 }, values, LAYOUTS[0]);
     expect(Array.from(raised.scales)).toEqual([roundToF16(0.2), roundToF16(15 / 14), roundToF16(2 / 15)]);
     expect(Array.from(raised.zeros)).toEqual([5, 1, 8]);
-    const symmetric = await run(engine, { ...base, symmetric: true }, values, LAYOUTS[0]);
+    const symmetric = await run(engine, { ...base, rule: 'symmetric' }, values, LAYOUTS[0]);
     expect(Array.from(symmetric.scales)).toEqual([4 / 15, 2, 2 / 15].map(roundToF16));
     expect(Array.from(symmetric.zeros)).toEqual([8, 8, 8]);
     const tiny = await run(engine, { ...base, groups: 1 }, at(0, 1e-9), LAYOUTS[0]);
