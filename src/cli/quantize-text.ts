@@ -1,8 +1,9 @@
+import type { VerifyReport } from '../pipeline/verify-model.js';
 import type { LayerRecord, QuantizeReport } from '../report/quantize-report.js';
 import { formatBytes, formatDuration, formatFigure, textTable } from '../report/text-table.js';
 
 /** The report as people read it: one row per linear, then totals. */
-export function quantizeText(report: QuantizeReport): string {
+export function quantizeText(report: QuantizeReport, verified: readonly VerifyReport[]): string {
   const columns: readonly (readonly [string, (layer: LayerRecord) => string])[] = [
     ['linear', (layer) => layer.name],
     ['method', (layer) => layer.method],
@@ -24,9 +25,15 @@ export function quantizeText(report: QuantizeReport): string {
     ...skipped,
     `${report.layers.length} linears quantized by ${report.method}`,
     `${formatDuration(report.seconds)} on ${report.adapter} (${report.engine.engine} engine), peak engine memory ${formatBytes(report.peakGpuBytes)}${rss}`,
-    ...report.outputs.map(
-      ({ format, out, bytes, bitsPerWeight }) =>
-        `${format}: ${formatBytes(bytes)}, ${bitsPerWeight.toFixed(3)} bits per weight, written to ${out}`,
-    ),
+    ...report.outputs.flatMap(({ format, out, bytes, bitsPerWeight }, i) => [
+      `${format}: ${formatBytes(bytes)}, ${bitsPerWeight.toFixed(3)} bits per weight, written to ${out}`,
+      ...(verified.length === 0 ? [] : [`verified: ${verifiedText(verified[i])}`]),
+    ]),
   ].join('\n');
+}
+
+function verifiedText({ checks }: VerifyReport): string {
+  const failed = checks.filter(({ ok }) => !ok).map(({ name }) => name);
+  if (failed.length > 0) return `FAILED (${failed.join(', ')})`;
+  return `${checks.length} checks, ${checks.find(({ name }) => name === 'forward')?.detail ?? ''}`;
 }

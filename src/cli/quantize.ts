@@ -11,6 +11,7 @@ import { openBundledCalibration } from '../platform/node/data-files.js';
 import { openFileSource } from '../platform/node/files/file-source.js';
 import { createOutputFolder } from '../platform/node/files/output-folder.js';
 import { checkOutput, resolveNodeModel } from '../platform/node/model-files.js';
+import type { VerifyReport } from '../pipeline/verify-model.js';
 import type { CalibrationText } from '../pipeline/quantize-model.js';
 import { quantizeModel } from '../pipeline/quantize-model.js';
 import type { Method, QuantizeSettings } from '../pipeline/quantize-settings.js';
@@ -26,6 +27,7 @@ import { parseBytes, parseInteger, parseList, parseOneOf, parseShare } from './p
 import { quantizeText } from './quantize-text.js';
 import type { CommonOptions, Session } from './session.js';
 import type { VerbRunner } from './verb.js';
+import { requireVerified, runVerification } from './verify.js';
 
 interface QuantizeFlags extends CommonOptions, EngineOptions {
   readonly out: string;
@@ -51,6 +53,7 @@ interface QuantizeFlags extends CommonOptions, EngineOptions {
   readonly skipUnsupported?: boolean;
   readonly lmHead?: boolean;
   readonly overwrite?: boolean;
+  readonly verify: boolean;
   readonly maxShardSize?: number;
 }
 
@@ -81,7 +84,8 @@ export function addQuantize(program: Command, run: VerbRunner): void {
     )
     .option('--lm-head', 'quantize the language-model head as well (refused when tied to the embeddings)')
     .option('--overwrite', 'replace a model folder that stands at --out')
-    .option('--max-shard-size <size>', 'largest weight file (default: 5GB)', parseBytes);
+    .option('--max-shard-size <size>', 'largest weight file (default: 5GB)', parseBytes)
+    .option('--no-verify', 'do not check the result against the original');
   addOutputOptions(addEngineOptions(command));
   command
     .addHelpText('after', EXAMPLES)
@@ -190,7 +194,22 @@ async function quantize(model: string, flags: QuantizeFlags, session: Session): 
     onProgress,
     onNotice,
   });
-  await session.print({ json: report, text: quantizeText(report) });
+  const verified: VerifyReport[] = [];
+  if (flags.verify)
+    for (const { out } of report.outputs)
+      verified.push(
+        await runVerification({
+          model: await resolveNodeModel(out, session),
+          reference: files,
+          engine,
+          session,
+        }),
+      );
+  await session.print({
+    json: flags.verify ? { ...report, verify: verified } : report,
+    text: quantizeText(report, verified),
+  });
+  verified.forEach(requireVerified);
 }
 
 async function openCalibration(file: string | undefined): Promise<CalibrationText> {

@@ -38,7 +38,7 @@ export interface FolderFormat extends Omit<OutputFormat, 'plan'> {
 }
 
 export function createFolderFormat(format: FolderFormat): OutputFormat {
-  const { name, card, problems, usualGrid, nativeGrid, holdsTables } = format;
+  const { name, card, problems, usualGrid, nativeGrid, holdsTables, holdsPlain } = format;
   return {
     name,
     card,
@@ -46,6 +46,7 @@ export function createFolderFormat(format: FolderFormat): OutputFormat {
     ...(usualGrid === undefined ? {} : { usualGrid }),
     ...(nativeGrid === undefined ? {} : { nativeGrid }),
     ...(holdsTables === undefined ? {} : { holdsTables }),
+    ...(holdsPlain === undefined ? {} : { holdsPlain }),
     plan: (model) => {
       format.check?.(model);
       return Promise.resolve(planFolder(format, model));

@@ -127,6 +127,8 @@ export interface OutputFormat {
    * before any weight is read, with the grid that the settings will make.
    */
   problems(grid: Grid, shape: LinearShape): string[];
+  /** Holds a model without any quantized linear. */
+  readonly holdsPlain?: boolean;
   /** What people of this format use where nothing is said; else 4 bits, groups of 128, symmetric. */
   readonly usualGrid?: { readonly bits?: Bits; readonly groupSize?: number; readonly symmetric?: boolean };
   /** Takes embedding tables and tied heads as quantized linears under their module paths. */

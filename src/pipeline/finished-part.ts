@@ -8,17 +8,17 @@ export interface FinishedLinear {
   /** Module path. */
   readonly name: string;
   /** What was done, after any fallback. */
-  readonly method: Method;
+  readonly method: Method | 'taken over';
   readonly linear: QuantizedLinear;
   readonly stats: QuantStats;
 }
 
-/** A dense tensor that the run has changed, in the dtype it had. */
+/** A dense tensor that the run has made or changed, in the dtype that was planned for it. */
 export interface FinishedDense {
   readonly kind: 'dense';
   /** Tensor name. */
   readonly name: string;
-  readonly bytes: Uint8Array;
+  readonly bytes: Iterable<Uint8Array>;
 }
 
 export type FinishedPart = FinishedLinear | FinishedDense;

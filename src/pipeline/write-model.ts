@@ -1,8 +1,7 @@
 import { throwIfAborted } from '../core/abort.js';
-import type { DType } from '../core/dtype.js';
 import { DTYPE_BYTES } from '../core/dtype.js';
 import { Bug } from '../core/errors.js';
-import type { DenseSink, ModelItem, ModelWriter } from '../export/output-format.js';
+import type { DenseSink, ModelItem, ModelWriter, PlannedDense } from '../export/output-format.js';
 import type { Checkpoint } from '../formats/safetensors/checkpoint.js';
 import { assertFinite } from './check-finite.js';
 import type { FinishedLinear, FinishedPart } from './finished-part.js';
@@ -12,7 +11,7 @@ export interface WriteModelOptions {
   readonly writers: readonly ModelWriter[];
   /** Where dense tensors come from, unless a part of the run replaces them. */
   readonly checkpoint: Checkpoint;
-  /** Dense tensors that the run changes (AWQ folds scales into norms): their bytes come as parts. */
+  /** Dense tensors that the run makes or changes (AWQ folds scales into norms): their bytes come as parts. */
   readonly replaced?: ReadonlySet<string>;
   /** Yields linears and replaced tensors in the order of the items. */
   readonly parts: AsyncGenerator<FinishedPart, void, undefined>;
@@ -31,7 +30,7 @@ export async function writeModel(options: WriteModelOptions): Promise<void> {
     for (const item of items) {
       throwIfAborted(signal);
       if (item.kind === 'linear') await writeLinear(options, item.linear.name);
-      else await writeDense(options, item.tensor.name);
+      else await writeDense(options, item.tensor);
     }
     // Lets the producer run to its end, so that it reports its last step and frees what it holds.
     await parts.next();
@@ -60,35 +59,24 @@ async function nextPart(
   throw new Bug(`internal: ${name} expected next, ${next.done === true ? 'nothing' : next.value.name} came`);
 }
 
-async function writeDense(options: WriteModelOptions, name: string): Promise<void> {
+async function writeDense(options: WriteModelOptions, tensor: PlannedDense): Promise<void> {
   const sinks: DenseSink[] = [];
-  for (const writer of options.writers) sinks.push(await writer.dense(name));
-  for await (const bytes of denseBytes(options, name)) for (const sink of sinks) await sink.append(bytes);
+  for (const writer of options.writers) sinks.push(await writer.dense(tensor.name));
+  let firstElement = 0;
+  for await (const bytes of await denseBytes(options, tensor)) {
+    assertFinite(bytes, { tensor: tensor.name, dtype: tensor.dtype, firstElement });
+    firstElement += bytes.byteLength / DTYPE_BYTES[tensor.dtype];
+    for (const sink of sinks) await sink.append(bytes);
+  }
   for (const sink of sinks) await sink.end();
 }
 
-async function* denseBytes(
+async function denseBytes(
   { checkpoint, replaced, parts, signal }: WriteModelOptions,
-  name: string,
-): AsyncGenerator<Uint8Array, void, undefined> {
-  const { dtype } = checkpoint.info(name);
-  if (replaced?.has(name) === true) {
-    const part = await nextPart(parts, name);
-    if (part.kind !== 'dense') throw new Bug(`internal: dense tensor ${name} expected, a linear came`);
-    yield checked(part.bytes, { name, dtype, firstElement: 0 });
-    return;
-  }
-  let firstElement = 0;
-  for await (const bytes of checkpoint.stream(name, { signal })) {
-    yield checked(bytes, { name, dtype, firstElement });
-    firstElement += bytes.byteLength / DTYPE_BYTES[dtype];
-  }
-}
-
-function checked(
-  bytes: Uint8Array,
-  { name, dtype, firstElement }: { name: string; dtype: DType; firstElement: number },
-): Uint8Array {
-  assertFinite(bytes, { tensor: name, dtype, firstElement });
-  return bytes;
+  { name }: PlannedDense,
+): Promise<AsyncIterable<Uint8Array> | Iterable<Uint8Array>> {
+  if (replaced?.has(name) !== true) return checkpoint.stream(name, { signal });
+  const part = await nextPart(parts, name);
+  if (part.kind !== 'dense') throw new Bug(`internal: dense tensor ${name} expected, a linear came`);
+  return part.bytes;
 }

@@ -1,4 +1,5 @@
 /** Text in, windows of token ids out. */
+export { chatTemplateProblem } from './chat-template.js';
 export { readText } from './dataset.js';
 export { sha256Hex, sha256OfSource } from './sha256.js';
 export type { TextTokenizer, TokenizerOptions } from './tokenizer.js';

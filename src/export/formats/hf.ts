@@ -28,6 +28,7 @@ export function hfFormat(): OutputFormat {
           '```',
         ].join('\n'),
       },
+      holdsPlain: true,
       problems: () => [],
       tensors: (linear) => [
         {

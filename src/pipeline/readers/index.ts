@@ -4,7 +4,10 @@ import type { JsonObject } from '../../io/json.js';
 import { describeJson, isJsonObject } from '../../io/json.js';
 import type { ByteSource } from '../../io/byte-source.js';
 import type { ForeignModel, QuantizedReader } from '../quantized-reader.js';
+import { openAwqReader } from './awq-reader.js';
+import { openCompressedTensorsReader } from './compressed-tensors-reader.js';
 import { openGptqReader } from './gptq-reader.js';
+import { openMlxReader } from './mlx-reader.js';
 
 /**
  * The reader for a safetensors checkpoint by what its config.json says; undefined for plain ones. UserError for methods
@@ -15,20 +18,27 @@ export function openQuantizedReader(
   checkpoint: Checkpoint,
   file: string,
 ): QuantizedReader | undefined {
-  const quantization = config.quantization_config;
+  const quantization = config.quantization_config ?? config.quantization;
   if (quantization === undefined || quantization === null) return undefined;
   if (!isJsonObject(quantization))
     throw new FormatError(`quantization_config: an object expected, ${describeJson(quantization)} found`, {
       file,
     });
   const method = quantization.quant_method ?? quantization.method;
+  // mlx-lm writes no method, but its own key beside the common one.
+  if (method === undefined && isJsonObject(config.quantization)) return openMlxReader(config, checkpoint, file);
   switch (method) {
     case 'gptq':
       return openGptqReader(quantization, checkpoint, file);
+    case 'awq':
+      return openAwqReader(quantization, checkpoint, file);
+    case 'compressed-tensors':
+      return openCompressedTensorsReader(quantization, checkpoint, file);
     default:
-      throw new UserError(`${file}: weights quantized by ${describeJson(method)} cannot be read; gptq can`, {
-        advice: 'use the 16-bit model, or a folder of a method named here',
-      });
+      throw new UserError(
+        `${file}: weights quantized by ${describeJson(method)} cannot be read; gptq, awq, bitsandbytes, compressed-tensors and mlx can`,
+        { advice: 'use the 16-bit model, or a folder of a method named here' },
+      );
   }
 }
 
