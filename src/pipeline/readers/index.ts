@@ -8,6 +8,7 @@ import { openAwqReader } from './awq-reader.js';
 import { openCompressedTensorsReader } from './compressed-tensors-reader.js';
 import { openGptqReader } from './gptq-reader.js';
 import { openMlxReader } from './mlx-reader.js';
+import { openOnnxModel } from './onnx-reader.js';
 
 /**
  * The reader for a safetensors checkpoint by what its config.json says; undefined for plain ones. UserError for methods
@@ -57,4 +58,4 @@ export async function openContainer(
 const CONTAINERS: readonly ((
   files: ReadonlyMap<string, ByteSource>,
   signal?: AbortSignal,
-) => Promise<ForeignModel | undefined>)[] = [];
+) => Promise<ForeignModel | undefined>)[] = [openOnnxModel];
