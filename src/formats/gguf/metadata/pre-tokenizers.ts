@@ -29,6 +29,8 @@ const HAN = '[一-龥ࠀ-一가-퟿]+';
 const DEEPSEEK_V3 = String.raw`[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_${'`'}{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|${SPACES}`;
 
 const split = (pattern: string): string => `split ${pattern}`;
+/** Numeric characters one by one. "Digits" means the same, but not to every library: some take 0 to 9 only. */
+const NUMBERS = split(String.raw`\p{N}`);
 const DIGITS = 'digits';
 const BYTES = 'bytes';
 const BYTES_GPT2 = 'bytes with gpt-2';
@@ -42,8 +44,8 @@ export const PRE_TOKENIZERS: readonly PreTokenizer[] = [
   {
     name: 'smollm',
     steps: [
+      [NUMBERS, BYTES_GPT2],
       [DIGITS, BYTES_GPT2],
-      [split(String.raw`\p{N}`), BYTES_GPT2],
     ],
     aliases: ['starcoder', 'refact', 'command-r', 'codeshell', 'exaone', 'minerva-7b'],
   },
@@ -64,16 +66,14 @@ export const PRE_TOKENIZERS: readonly PreTokenizer[] = [
   { name: 'gpt-4o', steps: [[split(GPT4O), BYTES]], aliases: ['llama4', 'minimax-m2'] },
   {
     name: 'deepseek-coder',
-    steps: [
-      [
-        split(String.raw`[\r\n]`),
-        split(String.raw`\s?\p{L}+`),
-        split(String.raw`\s?\p{P}+`),
-        split(HAN),
-        DIGITS,
-        BYTES,
-      ],
-    ],
+    steps: [NUMBERS, DIGITS].map((digits) => [
+      split(String.raw`[\r\n]`),
+      split(String.raw`\s?\p{L}+`),
+      split(String.raw`\s?\p{P}+`),
+      split(HAN),
+      digits,
+      BYTES,
+    ]),
   },
   {
     name: 'deepseek-v3',
