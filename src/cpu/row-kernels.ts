@@ -1,6 +1,8 @@
 import { siluMul } from './nn/silu-mul.js';
 import { tokenDivergence } from './nn/token-divergence.js';
 import { tokenLoss } from './nn/token-loss.js';
+import { codebookBlocks } from './quant/codebook-blocks.js';
+import type { CodebookBlocksArgs } from './quant/codebook-blocks.js';
 import { gptqBlock } from './quant/gptq-block.js';
 import { groupRange } from './quant/group-range.js';
 import { quantizeGroups } from './quant/quantize-groups.js';
@@ -22,6 +24,9 @@ const KERNELS = {
   'quantize-nearest': quantizeNearest,
   'quantize-groups': (args: QuantizeGroupsArgs, scratch: RowScratch): void => {
     if (scratch.simd()?.quantizeGroups(args) !== true) quantizeGroups(args);
+  },
+  'codebook-blocks': (args: CodebookBlocksArgs, scratch: RowScratch): void => {
+    if (scratch.simd()?.codebookBlocks(args) !== true) codebookBlocks(args);
   },
   'silu-mul': siluMul,
   'token-loss': tokenLoss,
@@ -58,6 +63,7 @@ export const ROW_OPERANDS: {
   'group-range': { w: 'in', scales: 'out', zeros: 'out' },
   'super-block-range': { w: 'in', scales: 'out', zeros: 'out', blocks: 'out' },
   'quantize-groups': { w: 'in', packed: 'out', scales: 'out', zeros: 'out', nonFinite: 'out' },
+  'codebook-blocks': { w: 'in', codes: 'out', absmax: 'out' },
   'quantize-nearest': { w: 'in', scales: 'in', zeros: 'in', codes: 'out', error: 'out' },
   'silu-mul': { gate: 'in', up: 'in', out: 'out' },
   'token-loss': { logits: 'in', targets: 'in', losses: 'out' },
@@ -68,7 +74,7 @@ export const ROW_OPERANDS: {
  * Kernels of a stream from file to file, whose rows all go to other threads: the thread that was asked reads and writes
  * files meanwhile.
  */
-export const STREAMING_KERNELS: ReadonlySet<RowKernelName> = new Set(['quantize-groups']);
+export const STREAMING_KERNELS: ReadonlySet<RowKernelName> = new Set(['quantize-groups', 'codebook-blocks']);
 
 /** Runs a row kernel on this thread, with what the thread keeps between kernels. */
 export function runRowKernel<Name extends RowKernelName>(

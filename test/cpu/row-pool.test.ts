@@ -93,6 +93,13 @@ const ARGS: { readonly [Name in RowKernelName]: () => RowKernelArgs<Name> } = {
     zeros: reals(2),
     nonFinite: integers(new Uint32Array(ROWS), 1, 9),
   }),
+  'codebook-blocks': () => ({
+    w: integers(new Uint16Array(ROWS * 32), 32, 0x3c00),
+    dtype: 'f16',
+    codebook: 'nf4',
+    codes: integers(new Uint8Array(ROWS * 16), 16, 256),
+    absmax: { ...integers(new Uint32Array(0), 1, 1), data: new Float32Array(ROWS) },
+  }),
   'silu-mul': () => ({ gate: reals(COLS), up: reals(COLS), out: reals(COLS) }),
   'token-loss': () => ({
     logits: reals(COLS),

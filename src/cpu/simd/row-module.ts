@@ -225,10 +225,7 @@ function codebookCodes(): WasmFunction {
     const limits = Array.from({ length: 15 }, () => local(V128));
     const code = (offset: number): Code => {
       // A mask is −1 where it holds.
-      const count = limits.reduce(
-        (sum, limit) => i32x4.sub(sum, f32x4.gt(x.get, limit.get)),
-        bits32(0),
-      );
+      const count = limits.reduce((sum, limit) => i32x4.sub(sum, f32x4.gt(x.get, limit.get)), bits32(0));
       return [...x.set(f32x4.mul(v128.load(offset, from.get), factor.get)), ...count];
     };
     return [

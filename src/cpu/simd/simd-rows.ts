@@ -2,8 +2,11 @@
  * Quantization of rows with the loops over elements in WebAssembly SIMD (row-module.ts) and what is done per group in
  * TypeScript. One instance serves one thread. Memory: one row in a few forms, kept between calls.
  */
+import type { DenseDType } from '../../engine/tensor.js';
 import type { Matrix } from '../matrix.js';
+import type { CodebookBlocksArgs } from '../quant/codebook-blocks.js';
 import type { QuantizeGroupsArgs } from '../quant/quantize-groups.js';
+import { codebookTables } from './codebook-tables.js';
 import { groupGrids } from './group-grids.js';
 import { rowModuleBytes } from './row-module.js';
 import type { RowModule } from './row-module.js';
@@ -33,8 +36,16 @@ interface RowRooms {
   readonly codesAt: number;
   readonly packedAt: number;
   readonly packed: Uint32Array;
+  readonly packedBytes: Uint8Array;
+  /** Codebooks: 15 floats, and the order of codes in 16 bytes. */
+  readonly boundsAt: number;
+  readonly orderAt: number;
 }
 
+/** Elements of blocks done together, small enough for the first-level cache. */
+const RUN_ELEMS = 4096;
+/** What 1/absmax is taken of at least, as in bitsandbytes. */
+const LEAST_ABSMAX = Math.fround(1e-38);
 const INFINITY_BITS = 0x7f800000;
 
 /** Undefined where WebAssembly or its SIMD instructions are missing. */
@@ -71,12 +82,52 @@ export class SimdRows {
     return true;
   }
 
+  /** As codebookBlocks (quant/codebook-blocks.ts), bit for bit. False where it is not made for the arguments. */
+  codebookBlocks(args: CodebookBlocksArgs): boolean {
+    const { w, codebook, absmax } = args;
+    const { data } = w;
+    if (data instanceof Float64Array || !(absmax.data instanceof Float32Array)) return false;
+    const most = Math.max(1, Math.floor(RUN_ELEMS / w.cols));
+    const rooms = this.makeRooms(Math.min(most, w.rows) * w.cols, w.cols, data);
+    const { bounds, order } = codebookTables(codebook);
+    new Float32Array(this.memory.buffer, rooms.boundsAt, bounds.length).set(bounds);
+    new Uint8Array(this.memory.buffer, rooms.orderAt, order.length).set(order);
+    for (let first = 0; first < w.rows; first += most)
+      this.quantizeRun(args, rooms, first, Math.min(most, w.rows - first));
+    return true;
+  }
+
+  /** Blocks [first, first + blocks). */
+  private quantizeRun(args: CodebookBlocksArgs, rooms: RowRooms, first: number, blocks: number): void {
+    const { w, dtype, codes, absmax } = args;
+    const { module } = this;
+    const size = w.cols;
+    const at = w.offset + first * size;
+    const count = blocks * size;
+    rooms.raw.set(w.data.subarray(at, at + count));
+    this.widen(dtype, rooms, count);
+    module.ranges(rooms.floatsAt, blocks, size, rooms.rangesAt);
+    for (let i = 0; i < blocks; i++) {
+      const largest = rooms.ranges[3 * i + 2];
+      absmax.data[absmax.offset + first + i] = largest;
+      rooms.scales[i] = 1 / (largest < LEAST_ABSMAX ? LEAST_ABSMAX : largest);
+    }
+    const { floatsAt, scalesAt, boundsAt, orderAt, codesAt, packedAt } = rooms;
+    module.codebookCodes(floatsAt, blocks, size, scalesAt, boundsAt, orderAt, codesAt);
+    module.packNibbles(codesAt, count, packedAt);
+    codes.data.set(rooms.packedBytes.subarray(0, count / 2), codes.offset + (first * size) / 2);
+  }
+
+  private widen(dtype: DenseDType, { rawAt, floatsAt }: RowRooms, count: number): void {
+    if (dtype === 'bf16') this.module.widenBf16(rawAt, floatsAt, count);
+    if (dtype === 'f16') this.module.widenF16(rawAt, floatsAt, count);
+  }
+
   private quantizeRow(args: QuantizeGroupsArgs, rooms: RowRooms, row: number): void {
     const { w, dtype, rule, bits, groupSize, minZero, nonFinite } = args;
     const { module } = this;
     const groups = w.cols / groupSize;
-    if (dtype === 'bf16') module.widenBf16(rooms.rawAt, rooms.floatsAt, w.cols);
-    if (dtype === 'f16') module.widenF16(rooms.rawAt, rooms.floatsAt, w.cols);
+    this.widen(dtype, rooms, w.cols);
     module.ranges(rooms.floatsAt, groups, groupSize, rooms.rangesAt);
     const bad = holdsNonFinite(rooms.magnitudes, groups);
     nonFinite.data[nonFinite.offset + row * nonFinite.stride] = bad ? 1 : 0;
@@ -115,6 +166,8 @@ export class SimdRows {
     const topAt = room(4);
     const codesAt = room(cols);
     const packedAt = room(cols);
+    const boundsAt = room(60);
+    const orderAt = room(16);
     if (this.memory.buffer.byteLength < bytes)
       this.memory.grow(Math.ceil((bytes - this.memory.buffer.byteLength) / PAGE_BYTES));
     const { buffer } = this.memory;
@@ -136,6 +189,9 @@ export class SimdRows {
       codesAt,
       packedAt,
       packed: new Uint32Array(buffer, packedAt, Math.floor(cols / LANES)),
+      packedBytes: new Uint8Array(buffer, packedAt, cols),
+      boundsAt,
+      orderAt,
     };
   }
 }
