@@ -24,7 +24,6 @@ import type {
   ModelToWrite,
   ModelWriter,
   OutputFormat,
-  PlannedLinear,
   PlannedWriter,
 } from '../output-format.js';
 
@@ -46,7 +45,7 @@ export function ggufFormat(name: GgufFormatName): OutputFormat {
     problems: (grid, shape) => gridProblems(name, grid, shape),
     plan: (model) => planFormat(name, model),
   };
-  if (main === 'F16') return format;
+  if (main === 'F16') return { ...format, holdsPlain: true };
   return {
     ...format,
     holdsTables: true,
@@ -59,11 +58,7 @@ export function ggufFormat(name: GgufFormatName): OutputFormat {
 }
 
 /** `shape` may be a whole planned linear: embeddings and heads may lie in any type. */
-function gridProblems(
-  format: GgufFormatName,
-  grid: Grid,
-  shape: LinearShape & Partial<Pick<PlannedLinear, 'name'>>,
-): string[] {
+function gridProblems(format: GgufFormatName, grid: Grid, shape: LinearShape): string[] {
   if (GGUF_TARGETS[format].main === 'F16')
     return ['gguf-f16 holds 16-bit weights: choose the gguf type of the codes, or dequantize into hf'];
   const type = blockTypeOf(grid, shape.inFeatures);
