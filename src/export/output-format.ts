@@ -31,6 +31,8 @@ export const FORMAT_NAMES = [
 export type FormatName = (typeof FORMAT_NAMES)[number];
 
 export interface LinearShape {
+  /** Module path, where the judgement may depend on it: embeddings and heads. */
+  readonly name?: string;
   /** N. */
   readonly outFeatures: number;
   /** K. */

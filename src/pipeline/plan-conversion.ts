@@ -44,7 +44,7 @@ export async function planConversions(options: PlanConversionsOptions): Promise<
     const grid = quantized.grid?.(module) ?? gridOf(await quantized.read(module, signal));
     const [outFeatures, inFeatures] = quantized.shape(module);
     const shape = { outFeatures, inFeatures };
-    const reasons = format.problems(grid, shape);
+    const reasons = format.problems(grid, { name: module, ...shape });
     const isTable = module === EMBEDDING_MODULE;
     if (reasons.length === 0 && !(isTable && format.holdsTables !== true))
       found.push({ module, shape, grid, plan: { kind: 'keep' } });

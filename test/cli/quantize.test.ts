@@ -73,7 +73,7 @@ describe('quantize', () => {
     expect(record.source.sha256['model.safetensors']).toBe(sha256(join(tiny('llama'), 'model.safetensors')));
     expect(record.calibration.sha256).toBe(sha256(calib));
     expect(record.command).toBe(
-      'halfbyte quantize llama --out DIR --bits 4 --group-size 32 --calib calib.txt --samples 6 --seq-len 2048',
+      'halfbyte quantize llama --out DIR --format gptq --bits 4 --group-size 32 --sym --calib calib.txt --samples 6 --seq-len 2048',
     );
     expect(text + readFileSync(join(out, 'README.md'), 'utf8')).not.toContain(work);
   });

@@ -6,6 +6,7 @@ import type { ByteSource } from '../../io/byte-source.js';
 import type { ForeignModel, QuantizedReader } from '../quantized-reader.js';
 import { openAwqReader } from './awq-reader.js';
 import { openCompressedTensorsReader } from './compressed-tensors-reader.js';
+import { openGguf } from './gguf-reader.js';
 import { openGptqReader } from './gptq-reader.js';
 import { openMlxReader } from './mlx-reader.js';
 import { openOnnxModel } from './onnx-reader.js';
@@ -27,7 +28,8 @@ export function openQuantizedReader(
     });
   const method = quantization.quant_method ?? quantization.method;
   // mlx-lm writes no method, but its own key beside the common one.
-  if (method === undefined && isJsonObject(config.quantization)) return openMlxReader(config, checkpoint, file);
+  if (method === undefined && isJsonObject(config.quantization))
+    return openMlxReader(config, checkpoint, file);
   switch (method) {
     case 'gptq':
       return openGptqReader(quantization, checkpoint, file);
@@ -58,4 +60,4 @@ export async function openContainer(
 const CONTAINERS: readonly ((
   files: ReadonlyMap<string, ByteSource>,
   signal?: AbortSignal,
-) => Promise<ForeignModel | undefined>)[] = [openOnnxModel];
+) => Promise<ForeignModel | undefined>)[] = [openGguf, openOnnxModel];
