@@ -17,7 +17,7 @@ export class PanelReader {
 
   constructor(
     private readonly checkpoint: Checkpoint,
-    private readonly ranges: Iterator<PanelRange>,
+    private readonly ranges: Iterator<PanelRange, void>,
     private readonly signal: AbortSignal | undefined,
   ) {}
 
@@ -29,9 +29,9 @@ export class PanelReader {
   }
 
   private start(): Promise<Uint8Array> | undefined {
-    const { done, value } = this.ranges.next();
-    if (done === true) return undefined;
-    const reading = this.checkpoint.readRange(value.tensor, value, this.signal);
+    const next = this.ranges.next();
+    if (next.done === true) return undefined;
+    const reading = this.checkpoint.readRange(next.value.tensor, next.value, this.signal);
     // A failure is met when the range's turn comes, or not at all after an earlier one.
     reading.catch(() => undefined);
     return reading;
