@@ -1,0 +1,140 @@
+import { createHash } from 'node:crypto';
+import { readFileSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { BUNDLED, ROOT, halfbyte, runPeer, runScript, withFolder } from './peers.js';
+
+/**
+ * Plan: MLX folders of ours, of every width and group size and of every architecture, are loaded by mlx-lm on the CPU:
+ * mx.dequantize gives our numbers bit for bit, its logits are ours (in float32 and in the dtypes of the folder); and folders
+ * that mlx-lm made itself, quantized embeddings included, are read by us. Control: another model's logits must not fit.
+ */
+const MAX_NMSE_F32 = 1e-6;
+const MAX_NMSE_NATIVE = 1e-4;
+const TINY = join(ROOT, 'test/fixtures/tiny');
+const TEXT = join(BUNDLED, 'evaluation.txt');
+
+interface MlxResult {
+  readonly modules: number;
+  readonly weights: { readonly modules: number; readonly problems: string[]; readonly differing: number };
+  readonly nmse_f32: number;
+  readonly nmse_native: number;
+}
+
+/** What mlx says about `model`, whose logits are compared with those of our forward of `reference`. */
+async function check(folder: string, model: string, reference = model): Promise<MlxResult> {
+  await runScript('scripts/conformance/dequantized.ts', [model, join(folder, 'weights')]);
+  await runScript('scripts/conformance/logits.ts', [reference, TEXT, join(folder, 'logits'), '2', '64']);
+  const result = await runPeer('mlx_check.py', [
+    'check',
+    model,
+    '--expected',
+    join(folder, 'logits', 'model.safetensors'),
+    '--weights',
+    join(folder, 'weights', 'model.safetensors'),
+  ]);
+  return result as unknown as MlxResult;
+}
+
+function expectSame(result: MlxResult): void {
+  expect(result.modules).toBeGreaterThan(0);
+  expect(result.weights).toMatchObject({ modules: result.modules, problems: [], differing: 0 });
+  expect(result.nmse_f32).toBeLessThanOrEqual(MAX_NMSE_F32);
+  expect(result.nmse_native).toBeLessThanOrEqual(MAX_NMSE_NATIVE);
+}
+
+const quantize = (model: string, out: string, ...flags: readonly string[]): Promise<unknown> =>
+  halfbyte(
+    'quantize',
+    model,
+    '--out',
+    out,
+    '--format',
+    'mlx',
+    '--method',
+    'rtn',
+    '--device',
+    'cpu',
+    ...flags,
+  );
+
+/** SHA-256 of the weight files of a folder, by name. */
+function weightHashes(folder: string): Record<string, string> {
+  const files = readdirSync(folder).filter((name) => /^model.*\.safetensors/.test(name));
+  return Object.fromEntries(
+    files.map((name) => [
+      name,
+      createHash('sha256')
+        .update(readFileSync(join(folder, name)))
+        .digest('hex'),
+    ]),
+  );
+}
+
+describe('MLX folders of ours in mlx-lm', () => {
+  it.each([
+    ['4 bits, groups of 64', '--bits', '4', '--group-size', '64'],
+    ['4 bits, groups of 128, asymmetric', '--bits', '4', '--group-size', '128', '--asym'],
+    ['2 bits, groups of 32, asymmetric', '--bits', '2', '--group-size', '32', '--asym'],
+    ['3 bits, groups of 64', '--bits', '3', '--group-size', '64'],
+    ['8 bits, groups of 128', '--bits', '8', '--group-size', '128'],
+  ])('%s', async (_, ...flags) => {
+    await withFolder(async (folder) => {
+      const model = join(folder, 'model');
+      await quantize(BUNDLED, model, ...flags);
+      expectSame(await check(folder, model));
+    });
+  });
+
+  it.each(readdirSync(TINY))('architecture %s', async (name) => {
+    await withFolder(async (folder) => {
+      const model = join(folder, 'model');
+      await quantize(join(TINY, name), model, '--bits', '4', '--group-size', '32');
+      expectSame(await check(folder, model));
+    });
+  });
+
+  it('return byte for byte through convert', async () => {
+    await withFolder(async (folder) => {
+      for (const flags of [[], ['--asym']]) {
+        const [model, again] = [
+          join(folder, `model${flags.join('')}`),
+          join(folder, `again${flags.join('')}`),
+        ];
+        await quantize(BUNDLED, model, '--bits', '4', '--group-size', '64', ...flags);
+        await halfbyte('convert', model, '--to', 'mlx', '--out', again);
+        expect(Object.keys(weightHashes(model)).length).toBeGreaterThan(0);
+        expect(weightHashes(again)).toEqual(weightHashes(model));
+      }
+    });
+  });
+
+  it('are told from another model', async () => {
+    await withFolder(async (folder) => {
+      const model = join(folder, 'model');
+      await quantize(BUNDLED, model, '--bits', '3', '--group-size', '64');
+      const result = await check(folder, model, BUNDLED);
+      expect(result.nmse_f32).toBeGreaterThan(1e-3);
+    });
+  });
+});
+
+describe('folders that mlx-lm made', () => {
+  it.each([
+    ['4', '64', []],
+    ['3', '32', ['--mixed']],
+    ['5', '128', []],
+  ])('%s bits, groups of %s %j', async (bits, groupSize, flags) => {
+    await withFolder(async (folder) => {
+      const model = join(folder, 'model');
+      const sizes = ['--bits', bits, '--group-size', groupSize, ...flags];
+      await runPeer('mlx_check.py', ['make', model, '--model', BUNDLED, ...sizes]);
+      expectSame(await check(folder, model));
+      const again = join(folder, 'again');
+      await halfbyte('convert', model, '--to', 'mlx', '--out', again);
+      // mlx-lm orders tensors otherwise than we do, so bytes are compared by way of the numbers.
+      await runScript('scripts/conformance/dequantized.ts', [again, join(folder, 'again-weights')]);
+      expect(weightHashes(join(folder, 'again-weights'))).toEqual(weightHashes(join(folder, 'weights')));
+    });
+  });
+});
