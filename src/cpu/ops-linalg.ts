@@ -7,6 +7,7 @@ import { getDiagonal, setDiagonal } from './linalg/diagonal.js';
 import { multiplyAddChain } from './linalg/multiply-add-chain.js';
 import { multiply } from './linalg/multiply.js';
 import { scale } from './linalg/scale.js';
+import { scaleLines } from './linalg/scale-lines.js';
 import { solveLeftBlocked } from './linalg/solve-left-blocked.js';
 import { solveRightBlocked } from './linalg/solve-right-blocked.js';
 import { transpose } from './linalg/transpose.js';
@@ -75,7 +76,10 @@ function factorOps(context: OpContext): Pick<LinalgOps, 'choleskyBlock' | 'solve
 
 function elementOps(
   context: OpContext,
-): Pick<LinalgOps, 'multiplyAddChain' | 'transpose' | 'scale' | 'getDiagonal' | 'setDiagonal' | 'copy'> {
+): Pick<
+  LinalgOps,
+  'multiplyAddChain' | 'transpose' | 'scale' | 'scaleLines' | 'getDiagonal' | 'setDiagonal' | 'copy'
+> {
   return {
     multiplyAddChain({ x, rounds }) {
       new OpCheck('multiplyAddChain', context).tensor('x', x, REAL).done();
@@ -91,6 +95,13 @@ function elementOps(
     scale({ x, factor, triangle }) {
       new OpCheck('scale', context).view('x', x, REAL).done();
       context.record(() => scale(reals(x), factor, triangle));
+    },
+    scaleLines({ x, factors, axis }) {
+      new OpCheck('scaleLines', context)
+        .view('x', x, REAL)
+        .tensor('factors', factors, REAL, axis === 'rows' ? x.rows : x.cols)
+        .done();
+      context.record(() => scaleLines(reals(x), realColumn(factors).data, axis));
     },
     getDiagonal({ from, to, toOffset }) {
       new OpCheck('getDiagonal', context)

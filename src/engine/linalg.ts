@@ -67,6 +67,13 @@ export interface LinalgOps {
   /** x ← x·factor, element by element. */
   scale(options: { readonly x: MatrixView; readonly factor: number; readonly triangle?: Triangle }): void;
 
+  /** Rows: x[i, j] ← x[i, j]·factors[i]; columns: ·factors[j]. factors f32 [rows] or [cols]. */
+  scaleLines(options: {
+    readonly x: MatrixView;
+    readonly factors: Tensor;
+    readonly axis: 'rows' | 'columns';
+  }): void;
+
   /** to[i] ← from[i, i]; to is f32 [n]. */
   getDiagonal(options: { readonly from: MatrixView; readonly to: Tensor; readonly toOffset: number }): void;
 

@@ -58,6 +58,18 @@ describeEngines('moving and scaling', (make) => {
           });
     });
 
+    it('scales rows and columns by factors of their own', async () => {
+      for (const place of PLACES)
+        for (const axis of ['rows', 'columns'] as const)
+          await check({ nmse: 1e-13 }, (target, guarded) => {
+            const x = guarded.put(data, rows, cols, { place });
+            const count = axis === 'rows' ? rows : cols;
+            const factors = guarded.put(randomReals(count, 7), 1, count);
+            target.scaleLines({ x, factors: factors.tensor, axis });
+            return x;
+          });
+    });
+
     it('scales, whole and by triangle', async () => {
       for (const place of PLACES)
         for (const triangle of TRIANGLES)

@@ -8,6 +8,7 @@ import { createDiagonal } from './diagonal.js';
 import { createGemm } from './gemm.js';
 import { createMultiplyAddChain } from './multiply-add-chain.js';
 import { createScale } from './scale.js';
+import { createScaleLines } from './scale-lines.js';
 import { createSolves } from './solve.js';
 import { createTranspose } from './transpose.js';
 
@@ -19,6 +20,7 @@ export function createLinalgKernels(context: KernelContext): LinalgOps {
     ...createSolves(context),
     ...createTranspose(context),
     ...createScale(context),
+    ...createScaleLines(context),
     ...createDiagonal(context),
     ...createAddRowDots(context),
     ...createCountNonFiniteRows(context),
