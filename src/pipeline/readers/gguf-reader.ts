@@ -9,6 +9,7 @@ import { openGgufFiles } from '../../formats/gguf/gguf-files.js';
 import type { GgufTensorInfo } from '../../formats/gguf/gguf-header.js';
 import { ggufArchitecture, isGgufArchitecture } from '../../formats/gguf/metadata/model-config.js';
 import { readGgufConfig } from '../../formats/gguf/metadata/read-config.js';
+import { readGgufTokenizer } from '../../formats/gguf/metadata/read-tokenizer.js';
 import { ROPE_FREQS } from '../../formats/gguf/metadata/rope-freqs.js';
 import { headPermutation } from '../../formats/gguf/row-permutation.js';
 import {
@@ -57,7 +58,14 @@ export async function openGguf(
     configJson,
     checkpoint,
     quantized: blocks.size === 0 ? undefined : createReader(files, blocks),
+    tokenizer: files.has('tokenizer.json') ? undefined : readTokenizer(gguf),
   };
+}
+
+/** Undefined for kinds of tokenizers that tokenizer.json cannot express: the weights can be read without. */
+function readTokenizer({ metadata, file }: GgufFiles): ForeignModel['tokenizer'] {
+  const found = readGgufTokenizer(metadata, file);
+  return found.kind === 'files' ? found : undefined;
 }
 
 interface BlockTensor extends GgufCheckpointTensor {
