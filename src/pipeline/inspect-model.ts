@@ -98,7 +98,7 @@ async function openForInspection(model: ResolvedModel, signal?: AbortSignal): Pr
   if (!isPlain) return openWeights(model, signal);
   const checkpoint = await openCheckpoint(model.files, signal);
   const configJson = json ?? {};
-  const quantized = tryOpenReader(configJson, checkpoint, config?.name ?? 'config.json');
+  const quantized = await tryOpenReader(configJson, checkpoint, config?.name ?? 'config.json', signal);
   return { configJson, configFile: config?.name, checkpoint, quantized };
 }
 
@@ -186,9 +186,14 @@ function methodOf({ quantization_config: found }: JsonObject): string | undefine
 }
 
 /** The reader, or undefined where halfbyte cannot read the method: inspect then describes what it can. */
-function tryOpenReader(json: JsonObject, checkpoint: Checkpoint, file: string): QuantizedReader | undefined {
+async function tryOpenReader(
+  json: JsonObject,
+  checkpoint: Checkpoint,
+  file: string,
+  signal?: AbortSignal,
+): Promise<QuantizedReader | undefined> {
   try {
-    return openQuantizedReader(json, checkpoint, file);
+    return await openQuantizedReader(json, checkpoint, file, signal);
   } catch (error) {
     if (error instanceof UserError) return undefined;
     throw error;

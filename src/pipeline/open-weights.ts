@@ -47,7 +47,7 @@ export async function openWeights(model: ResolvedModel, signal?: AbortSignal): P
     configText,
     configFile: config.name,
     checkpoint,
-    quantized: openQuantizedReader(configJson, checkpoint, config.name),
+    quantized: await openQuantizedReader(configJson, checkpoint, config.name, signal),
     files: model.files,
   };
 }

@@ -2,6 +2,7 @@ import { Bug } from '../core/errors.js';
 import type { QuantizedLinear } from '../core/quantized-linear.js';
 import type { Engine } from '../engine/engine.js';
 import type { LinearWeight } from '../engine/nn.js';
+import { uploadCodebook } from './upload-codebook.js';
 
 /** A record of any kind as a weight on an engine; its tensors are the caller's. */
 export function uploadRecord(engine: Engine, record: QuantizedLinear, label: string): LinearWeight {
@@ -21,8 +22,9 @@ export function uploadRecord(engine: Engine, record: QuantizedLinear, label: str
         groupOf: engine.upload(record.groupOf, [inFeatures], 'u32', `${label}.g_idx`),
       };
     }
-    case 'affine-min':
     case 'codebook':
+      return uploadCodebook(engine, record, label);
+    case 'affine-min':
     case 'k-quant':
       throw new Bug(`internal: ${record.kind} cannot be uploaded yet`);
     default:

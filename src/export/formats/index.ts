@@ -1,6 +1,6 @@
-import { UserError } from '../../core/errors.js';
 import type { FormatName, OutputFormat } from '../output-format.js';
 import { awqFormat } from './awq.js';
+import { bitsandbytesFormat } from './bitsandbytes.js';
 import { compressedTensorsFormat } from './compressed-tensors.js';
 import { ggufFormat } from './gguf.js';
 import { gptqFormat } from './gptq.js';
@@ -15,7 +15,7 @@ export function outputFormat(name: FormatName): OutputFormat {
     case 'gptq_v2':
       return gptqFormat(name);
     case 'bitsandbytes':
-      throw new UserError('bitsandbytes cannot be written yet');
+      return bitsandbytesFormat();
     case 'awq':
       return awqFormat();
     case 'compressed-tensors':

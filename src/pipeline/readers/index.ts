@@ -5,6 +5,7 @@ import { describeJson, isJsonObject } from '../../io/json.js';
 import type { ByteSource } from '../../io/byte-source.js';
 import type { ForeignModel, QuantizedReader } from '../quantized-reader.js';
 import { openAwqReader } from './awq-reader.js';
+import { openBitsandbytesReader } from './bitsandbytes-reader.js';
 import { openCompressedTensorsReader } from './compressed-tensors-reader.js';
 import { openGguf } from './gguf-reader.js';
 import { openGptqReader } from './gptq-reader.js';
@@ -15,11 +16,12 @@ import { openOnnxModel } from './onnx-reader.js';
  * The reader for a safetensors checkpoint by what its config.json says; undefined for plain ones. UserError for methods
  * that halfbyte does not read, FormatError for nonsense.
  */
-export function openQuantizedReader(
+export async function openQuantizedReader(
   config: JsonObject,
   checkpoint: Checkpoint,
   file: string,
-): QuantizedReader | undefined {
+  signal?: AbortSignal,
+): Promise<QuantizedReader | undefined> {
   const quantization = config.quantization_config ?? config.quantization;
   if (quantization === undefined || quantization === null) return undefined;
   if (!isJsonObject(quantization))
@@ -35,6 +37,8 @@ export function openQuantizedReader(
       return openGptqReader(quantization, checkpoint, file);
     case 'awq':
       return openAwqReader(quantization, checkpoint, file);
+    case 'bitsandbytes':
+      return openBitsandbytesReader(quantization, checkpoint, file, signal);
     case 'compressed-tensors':
       return openCompressedTensorsReader(quantization, checkpoint, file);
     default:

@@ -36,7 +36,7 @@ export async function writeFolder(
 export async function openFolder(files: Folder): Promise<QuantizedReader> {
   const config = files.get('config.json');
   if (config === undefined) throw new Error('no config.json');
-  const reader = openQuantizedReader(
+  const reader = await openQuantizedReader(
     await readJsonObject(config),
     await openCheckpoint(files),
     'config.json',
