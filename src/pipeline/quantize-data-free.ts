@@ -5,9 +5,9 @@ import type { Engine } from '../engine/engine.js';
 import type { LinearWeight } from '../engine/nn.js';
 import { freeLinearWeight } from '../model/index.js';
 import type { WeightSource } from '../model/types.js';
-import { quantizeLinear, readQuantizedLinear } from '../quant/index.js';
+import { quantizeCodebookLinear, quantizeLinear, readQuantizedLinear } from '../quant/index.js';
 import type { FinishedLinear } from './finished-part.js';
-import type { LinearJob } from './plan-quantization.js';
+import type { CodebookSpec, LinearJob } from './plan-quantization.js';
 
 export interface ProducerOptions {
   readonly engine: Engine;
@@ -37,7 +37,7 @@ export async function* quantizeDataFree(
 
 async function quantizeOne(engine: Engine, job: LinearJob, weight: LinearWeight): Promise<FinishedLinear> {
   const { name, outFeatures, inFeatures, spec } = job;
-  if (!('rule' in spec)) throw new Bug(`internal: ${spec.method} has no quantizer yet`);
+  if (!('rule' in spec)) return quantizeOnCodebook(engine, job, spec, weight);
   const result = await quantizeLinear(engine, { name, weight, outFeatures, inFeatures, spec });
   try {
     const linear = await readQuantizedLinear(engine, result.weight, spec);
@@ -45,4 +45,18 @@ async function quantizeOne(engine: Engine, job: LinearJob, weight: LinearWeight)
   } finally {
     freeLinearWeight(engine, result.weight);
   }
+}
+
+async function quantizeOnCodebook(
+  engine: Engine,
+  { name, outFeatures, inFeatures }: LinearJob,
+  { method, blockSize, doubleQuant }: CodebookSpec,
+  weight: LinearWeight,
+): Promise<FinishedLinear> {
+  if (weight.kind !== 'dense') throw new Bug(`internal: ${name} is quantized already`);
+  const shape = { outFeatures, inFeatures };
+  const options = { name, weight: weight.tensor, ...shape, codebook: method, blockSize, doubleQuant };
+  const linear = await quantizeCodebookLinear(engine, options);
+  const groups = Math.ceil((outFeatures * inFeatures) / blockSize);
+  return { kind: 'linear', name, method, linear, stats: { refined: 0, groups } };
 }
