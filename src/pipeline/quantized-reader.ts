@@ -29,6 +29,8 @@ export interface QuantizedReader {
 
 /** A model in a container of its own (GGUF, ONNX) seen as a Hugging Face checkpoint. */
 export interface ForeignModel {
+  /** The model's name where the container knows it, to be kept by what is written from it. */
+  readonly name?: string | undefined;
   /** config.json as it would stand beside a Hugging Face checkpoint. */
   readonly configJson: JsonObject;
   /** Dense tensors under their Hugging Face names and in Hugging Face layout. */

@@ -80,7 +80,7 @@ async function planFormat(name: GgufFormatName, model: ModelToWrite): Promise<Pl
     config: model.config,
     configJson: model.configJson,
     tokenizer: await readTokenizerFiles(model.sideFiles, model.signal),
-    name: model.name,
+    name: shortName(model.name),
     fileType: name === 'gguf-q4_k' && mixed ? FILE_TYPE_Q4_K_M : GGUF_TARGETS[name].fileType,
     quantized: types.some(isBlockType),
   });
@@ -103,6 +103,13 @@ async function planFormat(name: GgufFormatName, model: ModelToWrite): Promise<Pl
     notes: [...notes, ...layoutNotes(name, layout, model)],
   };
   return { ...facts, open: (folder) => openWriter({ layout, plan, model, freqs, folder, facts }) };
+}
+
+/** "owner/name" as it is; of a path only the last part: where a file lay is nobody else's business. */
+function shortName(name: string): string {
+  return /^[\w.-]+\/[\w.-]+$/.test(name) && !name.startsWith('.')
+    ? name
+    : (name.split(/[\\/]/).filter(Boolean).at(-1) ?? name);
 }
 
 function layoutNotes(format: GgufFormatName, { fallbacks }: GgufLayout, { items }: ModelToWrite): string[] {

@@ -54,7 +54,9 @@ export async function openGguf(
     }
   }
   const checkpoint = createGgufCheckpoint({ files, shards: gguf.files, tensors: inCheckpoint });
+  const name = gguf.metadata.get('general.name');
   return {
+    name: name?.type === 'string' ? name.value : undefined,
     configJson,
     checkpoint,
     quantized: blocks.size === 0 ? undefined : createReader(files, blocks),
