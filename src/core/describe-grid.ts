@@ -1,4 +1,4 @@
-import { f16ToF32, f32ToBf16, f32ToF16, bf16ToF32 } from './dtype.js';
+import { f16ToF32, f32ToF16 } from './dtype.js';
 import type { Grid, QuantizedLinear } from './quantized-linear.js';
 
 /** The facts by which a format decides whether it can hold this record. */
@@ -17,8 +17,8 @@ export function gridOf(linear: QuantizedLinear): Grid {
         kind,
         bits,
         groupSize,
-        symmetric: linear.kind === 'affine' && linear.zeros.every((zero) => zero === 2 ** (bits - 1)),
-        signed: scales.some((scale) => scale < 0),
+        symmetric: linear.kind === 'affine' && allEqual(linear.zeros, 2 ** (bits - 1)),
+        signed: anyNegative(scales),
         reordered: groupOf.some((group, k) => group !== Math.floor(k / groupSize)),
         scaleDType: narrowest(linear.kind === 'affine' ? [scales] : [scales, linear.mins]),
       };
@@ -28,11 +28,40 @@ export function gridOf(linear: QuantizedLinear): Grid {
   }
 }
 
+// Plain loops: there is a scale for every 16 to 1024 weights, and callbacks cost as much as rounding those.
+
+function allEqual(zeros: Uint8Array, zero: number): boolean {
+  for (let i = 0; i < zeros.length; i++) if (zeros[i] !== zero) return false;
+  return true;
+}
+
+function anyNegative(scales: Float32Array): boolean {
+  for (let i = 0; i < scales.length; i++) if (scales[i] < 0) return true;
+  return false;
+}
+
 function narrowest(arrays: readonly Float32Array[]): 'F16' | 'BF16' | 'F32' {
-  const all = (holds: (value: number) => boolean): boolean => arrays.every((array) => array.every(holds));
-  if (all((value) => f16ToF32(f32ToF16(value)) === value)) return 'F16';
-  if (all((value) => bf16ToF32(f32ToBf16(value)) === value)) return 'BF16';
-  return 'F32';
+  if (arrays.every(holdsF16)) return 'F16';
+  return arrays.every(holdsBf16) ? 'BF16' : 'F32';
+}
+
+/** Whether every number is a float16 one. NaN is not. */
+function holdsF16(values: Float32Array): boolean {
+  const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  for (let i = 0; i < words.length; i++) {
+    const magnitude = words[i] & 0x7fffffff;
+    // Normal as float16 and no bit below its ten; everything else is asked the long way.
+    if ((magnitude & 0x1fff) === 0 && magnitude >= 0x38800000 && magnitude < 0x47800000) continue;
+    if (f16ToF32(f32ToF16(values[i])) !== values[i]) return false;
+  }
+  return true;
+}
+
+function holdsBf16(values: Float32Array): boolean {
+  const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  for (let i = 0; i < words.length; i++)
+    if ((words[i] & 0xffff) !== 0 || Number.isNaN(values[i])) return false;
+  return true;
 }
 
 /** A grid in the words of people, such as "4-bit symmetric, group 128". */
