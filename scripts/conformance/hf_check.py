@@ -1,7 +1,8 @@
 """Loads a 16-bit folder with transformers and compares its logits with those recorded by halfbyte.
 
-`--expected FILE` is a safetensors file with `input_ids` [B, T] and `logits` F32 [B, T, V]. The model is run in float32
-and in the dtype its config names; what transformers says about missing, unexpected or mismatched tensors is an error.
+Each FILE of `--expected` is a safetensors file with `input_ids` [B, T] and `logits` F32 [B, T, V], all of the same
+input; the result has one NMSE per file. The model is run in float32 and in the dtype its config names; what transformers
+says about missing, unexpected or mismatched tensors is an error.
 
     python hf_check.py DIR --expected logits.safetensors
 """
@@ -40,17 +41,19 @@ def nmse(actual, expected):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--expected", required=True)
+    parser.add_argument("--expected", required=True, nargs="+")
     options = parser.parse_args()
-    recorded = load_file(options.expected)
-    ids = recorded["input_ids"].long()
+    recorded = [load_file(file) for file in options.expected]
+    ids = recorded[0]["input_ids"].long()
+    if any(not torch.equal(other["input_ids"].long(), ids) for other in recorded):
+        raise SystemExit("the files of --expected are of different inputs")
     stdout, sys.stdout = sys.stdout, sys.stderr
     result = {}
     for name, dtype in (("f32", torch.float32), ("native", "auto")):
         model = load(options.folder, dtype)
         with torch.no_grad():
             logits = model(input_ids=ids, use_cache=False).logits
-        result[f"nmse_{name}"] = nmse(logits, recorded["logits"])
+        result[f"nmse_{name}"] = [nmse(logits, file["logits"]) for file in recorded]
     result["dtype"] = str(next(model.parameters()).dtype)
     result["vocabulary"] = len(AutoTokenizer.from_pretrained(options.folder))
     sys.stdout = stdout
