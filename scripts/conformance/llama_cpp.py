@@ -3,11 +3,12 @@
     llama_cpp.py LIBRARIES info MODEL.gguf
     llama_cpp.py LIBRARIES tokenize MODEL.gguf TEXTS.json [--special]      TEXTS: array of strings
     llama_cpp.py LIBRARIES logits MODEL.gguf IDS.json OUT.npy              IDS: array of windows of token ids
+    llama_cpp.py LIBRARIES expected MODEL.gguf FOLDER                      FOLDER: what logits.ts wrote
     llama_cpp.py LIBRARIES divergence REFERENCE.gguf IDS.json MODEL.gguf…  one pass over all windows
     llama_cpp.py LIBRARIES generate MODEL.gguf IDS.json COUNT              greedy, one prompt a window
     llama_cpp.py LIBRARIES quantize IN.gguf OUT.gguf TYPE [--pure] [--output-type T] [--table-type T]
 
-Before the command: --threads N, --verbose (everything llama.cpp has to say, on the error stream).
+Before the command: --threads N (1: on shared machines idle threads that spin cost more than they bring), --verbose (everything llama.cpp has to say, on the error stream).
 LIBRARIES is a folder with libllama*.so and libggml*.so, such as the one that node-llama-cpp brings.
 """
 
@@ -20,11 +21,12 @@ import sys
 import time
 
 import numpy as np
+from safetensors.numpy import load_file
 
 from llama_library import GGML_TYPES, LlamaLibrary
 
 
-def mean_statistics(reference, logits, targets):
+def sum_statistics(reference, logits, targets):
     """KL(reference ‖ model) and losses of one window in nats per token, and squared errors, all summed, in float64."""
     p = log_softmax(reference)
     q = log_softmax(logits)
@@ -51,29 +53,31 @@ def compare_models(library, reference_path, windows, paths, threads):
     """Keeps the reference's logits of all windows: windows · tokens · vocabulary · 4 bytes."""
     with library.model(reference_path, threads, longest(windows)) as model:
         reference = [model.logits(window) for window in windows]
-    results = []
-    for path in paths:
-        totals = {}
-        with library.model(path, threads, longest(windows)) as model:
-            for window, expected in zip(windows, reference):
-                actual = model.logits(window)
-                if not np.isfinite(actual).all():
-                    raise SystemExit(f"{path}: logits that are not finite")
-                for key, value in mean_statistics(expected, actual, window[1:]).items():
-                    totals[key] = totals.get(key, 0) + value
-        results.append(
-            {
-                "model": path,
-                "bytes": os.path.getsize(path),
-                "kld": totals["kld"] / totals["tokens"],
-                "nmse": totals["error"] / totals["power"],
-                "perplexity": math.exp(totals["loss"] / totals["targets"]),
-                "reference_perplexity": math.exp(totals["reference_loss"] / totals["targets"]),
-                "same_top": totals["agree"] / totals["tokens"],
-                "tokens": totals["tokens"],
-            }
-        )
-    return {"models": results}
+    return {"models": [compare(library, path, windows, reference, threads) for path in paths]}
+
+
+def compare(library, path, windows, reference, threads):
+    """How the logits of a model differ from `reference`, arrays [tokens, vocabulary] by window."""
+    totals = {}
+    with library.model(path, threads, longest(windows)) as model:
+        for window, expected in zip(windows, reference, strict=True):
+            actual = model.logits(window)
+            if actual.shape != expected.shape:
+                raise SystemExit(f"{path}: logits {actual.shape}, expected {expected.shape}")
+            if not (np.isfinite(actual).all() and np.isfinite(expected).all()):
+                raise SystemExit(f"{path}: logits that are not finite")
+            for key, value in sum_statistics(expected, actual, window[1:]).items():
+                totals[key] = totals.get(key, 0) + value
+    return {
+        "model": path,
+        "bytes": os.path.getsize(path),
+        "kld": totals["kld"] / totals["tokens"],
+        "nmse": totals["error"] / totals["power"],
+        "perplexity": math.exp(totals["loss"] / totals["targets"]),
+        "reference_perplexity": math.exp(totals["reference_loss"] / totals["targets"]),
+        "same_top": totals["agree"] / totals["tokens"],
+        "tokens": totals["tokens"],
+    }
 
 
 def longest(windows):
@@ -99,6 +103,10 @@ def run(args, library):
             logits = np.stack([model.logits(window) for window in windows])
         np.save(args.out, logits)
         return {"shape": list(logits.shape)}
+    if args.command == "expected":
+        written = load_file(os.path.join(args.folder, "model.safetensors"))
+        windows = written["input_ids"].tolist()
+        return compare(library, args.model, windows, list(written["logits"]), args.threads)
     if args.command == "divergence":
         return compare_models(library, args.reference, read_json(args.ids), args.models, args.threads)
     if args.command == "generate":
@@ -121,7 +129,7 @@ def run(args, library):
 def parse_arguments():
     parser = argparse.ArgumentParser()
     parser.add_argument("libraries")
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--verbose", action="store_true")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("info").add_argument("model")
@@ -133,6 +141,9 @@ def parse_arguments():
     logits.add_argument("model")
     logits.add_argument("ids")
     logits.add_argument("out")
+    expected = commands.add_parser("expected")
+    expected.add_argument("model")
+    expected.add_argument("folder")
     divergence = commands.add_parser("divergence")
     divergence.add_argument("reference")
     divergence.add_argument("ids")
