@@ -25,12 +25,15 @@ export function planItems(
 }
 
 const BEFORE_LAYERS = -1;
+const BEHIND_LAYERS = Number.MAX_SAFE_INTEGER;
 
 /** Position of a tensor in the order of a forward pass: embedding, layer number, final norm and head. */
 function layerRank(name: string): number {
   const layer = /(?:^|\.)(?:layers|h|blocks)\.(\d+)\./.exec(name)?.[1];
   if (layer !== undefined) return Number(layer);
-  return /embed|wte|wpe/.test(name) ? BEFORE_LAYERS : Infinity;
+  if (/embed|wte|wpe/.test(name)) return BEFORE_LAYERS;
+  // The head comes last whether it is a linear or a plain tensor, so that a file written again has the same order.
+  return /^lm_head(\.|$)/.test(name) ? Infinity : BEHIND_LAYERS;
 }
 
 function compareRanks(a: readonly number[], b: readonly number[]): number {

@@ -36,8 +36,8 @@ describe('planItems', () => {
       'model.layers.0.mlp.up_proj',
       'model.layers.2.mlp.up_proj',
       'model.layers.10.mlp.up_proj',
-      'lm_head.weight',
       'model.norm.weight',
+      'lm_head.weight',
     ]);
   });
 });
