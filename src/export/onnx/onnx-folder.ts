@@ -246,8 +246,10 @@ function denseSink(
 
 /** float16 ends at 65504; a weight beyond it would silently become infinite. */
 function checkHalf(bytes: Uint8Array, name: string, first: number): void {
-  const index = viewBytes(bytes, Uint16Array).findIndex((bits) => (bits & 0x7c00) === 0x7c00);
-  if (index < 0) return;
+  const halves = viewBytes(bytes, Uint16Array);
+  let index = 0;
+  while (index < halves.length && (halves[index] & 0x7c00) !== 0x7c00) index++;
+  if (index === halves.length) return;
   throw new NumericError('a value is not finite in float16, which ends at 65504', {
     layer: name,
     step: 'convert to float16',

@@ -11,9 +11,10 @@ export function* ropeTableRows(config: ModelConfig, part: 'cos' | 'sin'): Genera
   const of = part === 'cos' ? Math.cos : Math.sin;
   for (let first = 0; first < config.maxPositionEmbeddings; first += ROWS) {
     const rows = Math.min(ROWS, config.maxPositionEmbeddings - first);
-    yield Float32Array.from(
-      { length: rows * pairs },
-      (_, i) => of((first + Math.floor(i / pairs)) * inverse[i % pairs]) * attentionFactor,
-    );
+    const table = new Float32Array(rows * pairs);
+    for (let row = 0; row < rows; row++)
+      for (let pair = 0; pair < pairs; pair++)
+        table[row * pairs + pair] = of((first + row) * inverse[pair]) * attentionFactor;
+    yield table;
   }
 }
