@@ -44,18 +44,43 @@ function expandAffine(
   { first, rows }: RowRange,
   out: Float32Array,
 ): void {
-  const { inFeatures, outFeatures, bits, codes, scales, groupOf } = linear;
+  const { inFeatures, outFeatures, bits, codes, scales } = linear;
   const groups = scales.length / outFeatures;
   const words = (inFeatures * bits) / 32;
   for (let i = 0; i < rows; i++) {
-    const row = unpackCodes(codes, bits, inFeatures, (first + i) * words);
-    for (let k = 0; k < inFeatures; k++) {
-      const at = (first + i) * groups + groupOf[k];
-      out[i * inFeatures + k] =
-        linear.kind === 'affine'
-          ? scales[at] * (row[k] - linear.zeros[at])
-          : Math.fround(scales[at] * row[k]) + linear.mins[at];
-    }
+    const at = (first + i) * groups;
+    const row = {
+      codes: unpackCodes(codes, bits, inFeatures, (first + i) * words),
+      groupOf: linear.groupOf,
+      scales: scales.subarray(at, at + groups),
+      out: out.subarray(i * inFeatures, (i + 1) * inFeatures),
+    };
+    if (linear.kind === 'affine') expandRow(row, linear.zeros.subarray(at, at + groups));
+    else expandMinRow(row, linear.mins.subarray(at, at + groups));
+  }
+}
+
+interface AffineRow {
+  /** [K]. */
+  readonly codes: Uint8Array;
+  readonly groupOf: Uint32Array;
+  /** [G]. */
+  readonly scales: Float32Array;
+  /** [K]. */
+  readonly out: Float32Array;
+}
+
+function expandRow({ codes, groupOf, scales, out }: AffineRow, zeros: Uint8Array): void {
+  for (let k = 0; k < out.length; k++) {
+    const group = groupOf[k];
+    out[k] = scales[group] * (codes[k] - zeros[group]);
+  }
+}
+
+function expandMinRow({ codes, groupOf, scales, out }: AffineRow, mins: Float32Array): void {
+  for (let k = 0; k < out.length; k++) {
+    const group = groupOf[k];
+    out[k] = Math.fround(scales[group] * codes[k]) + mins[group];
   }
 }
 
