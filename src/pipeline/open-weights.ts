@@ -63,7 +63,7 @@ function fromContainer(model: ResolvedModel, container: ForeignModel): OpenedWei
     if (json !== undefined && !files.has(name)) files.set(name, createTextSource(name, jsonText(json)));
   return {
     configJson,
-    configText: jsonText(configJson),
+    configText: container.configText ?? jsonText(configJson),
     configFile: model.files.get('config.json')?.name ?? model.name,
     checkpoint,
     quantized,

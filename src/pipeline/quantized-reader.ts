@@ -33,6 +33,8 @@ export interface ForeignModel {
   readonly name?: string | undefined;
   /** config.json as it would stand beside a Hugging Face checkpoint. */
   readonly configJson: JsonObject;
+  /** The same as text, where the container has one: keeps 10000.0 from becoming 10000. */
+  readonly configText?: string | undefined;
   /** Dense tensors under their Hugging Face names and in Hugging Face layout. */
   readonly checkpoint: Checkpoint;
   readonly quantized: QuantizedReader | undefined;

@@ -9,7 +9,7 @@ import { readOnnxModel } from '../../formats/onnx/read-onnx-model.js';
 import type { Checkpoint } from '../../formats/safetensors/checkpoint.js';
 import { viewBytes } from '../../io/byte-views.js';
 import type { ByteSource } from '../../io/byte-source.js';
-import { readJsonObject } from '../../io/json.js';
+import { readJsonObject, readText } from '../../io/json.js';
 import type { JsonObject } from '../../io/json.js';
 import { streamChunks } from '../../io/stream-chunks.js';
 import { assertFinite } from '../check-finite.js';
@@ -37,8 +37,11 @@ export async function openOnnxModel(
     });
   const graph = await readOnnxModel(files, file, signal);
   const { quantized, dense } = findDecoderWeights(graph, file);
+  const text = await readText(config, signal);
+  const configJson = withoutLoaderSettings(await readJsonObject(config, signal));
   return {
-    configJson: withoutLoaderSettings(await readJsonObject(config, signal)),
+    configJson,
+    configText: originalText(text, configJson),
     checkpoint: createCheckpoint(files, dense, file),
     quantized: quantized.size === 0 ? undefined : createReader(files, quantized),
   };
@@ -56,6 +59,17 @@ function chooseFile(names: readonly string[]): string | undefined {
 /** config.json as it stands beside a checkpoint: what transformers.js adds is about this folder's files. */
 function withoutLoaderSettings(config: JsonObject): JsonObject {
   return Object.fromEntries(Object.entries(config).filter(([key]) => key !== 'transformers.js_config'));
+}
+
+/** config.json's text with our settings cut off its end; undefined where they stand elsewhere. */
+function originalText(text: string, config: JsonObject): string | undefined {
+  const at = text.lastIndexOf(',\n  "transformers.js_config": ');
+  const cut = at < 0 ? text : `${text.slice(0, at)}\n}\n`;
+  try {
+    return JSON.stringify(JSON.parse(cut)) === JSON.stringify(config) ? cut : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function createCheckpoint(

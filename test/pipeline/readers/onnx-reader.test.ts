@@ -83,6 +83,8 @@ describe.each([
 
   it('gives dense tensors and config.json back', async () => {
     expect(model.configJson).toEqual(written.model.configJson);
+    // Word for word: 10000.0 stays 10000.0.
+    expect(model.configText?.trimEnd()).toBe(written.model.configText.trimEnd());
     const dense = written.model.items.flatMap((item) => (item.kind === 'dense' ? [item.tensor] : []));
     expect([...model.checkpoint.tensors.keys()].sort()).toEqual(dense.map(({ name }) => name).sort());
     for (const { name, shape } of dense) expect(model.checkpoint.info(name).shape).toEqual(shape);
