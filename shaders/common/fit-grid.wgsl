@@ -5,13 +5,14 @@
 const TRIALS = 24u;
 const OWN_SIGN_TRIALS = 16u;
 const TRIAL_STEP = 0.125;
+const TRIAL_START = 0.0625; // keeps the outermost weight off the middle between two codes
 const SAME_CODES = 1e-5;
 const WORST = 3.4e38;
 
 struct Fit {
   scale: f32,
   min: f32,
-  error: f32, // WORST where the trial says nothing
+  known: bool, // false where the trial says nothing
 }
 
 // Of a run: the first value of largest magnitude, least and largest, Σ cost, cost-weighted mean.
@@ -47,8 +48,8 @@ fn half_multiple(value: f32) -> f32 {
 
 // value = scale·code, codes −half … half − 1.
 fn scale_trial(t: u32, half: f32, extreme: f32, count: u32) -> Fit {
-  var reach = -(half - 1.0 + TRIAL_STEP * f32(t));
-  if (t >= OWN_SIGN_TRIALS) { reach = half - 1.5 + TRIAL_STEP * f32(t - OWN_SIGN_TRIALS); }
+  var reach = 1.0 - half - TRIAL_START - TRIAL_STEP * f32(t);
+  if (t >= OWN_SIGN_TRIALS) { reach = half - 1.5 + TRIAL_START + TRIAL_STEP * f32(t - OWN_SIGN_TRIALS); }
   let steps = reach / extreme;
   var xq = 0.0;
   var qq = 0.0;
@@ -57,45 +58,44 @@ fn scale_trial(t: u32, half: f32, extreme: f32, count: u32) -> Fit {
     xq += fit_cost(i) * fit_value(i) * code;
     qq += fit_cost(i) * code * code;
   }
-  if (!(qq > 0.0) || extreme == 0.0) { return Fit(0.0, 0.0, WORST); }
-  let scale = xq / qq;
-  var error = 0.0;
-  for (var i = 0u; i < count; i++) {
-    let miss = fit_value(i) - scale * clamp(round(fit_value(i) * steps), -half, half - 1.0);
-    error += fit_cost(i) * miss * miss;
-  }
-  return Fit(scale, 0.0, error);
+  return Fit(xq / qq, 0.0, qq > 0.0 && extreme != 0.0);
 }
 
 // value = scale·code + min, codes 0 … top; with `below` min ≤ 0.
 fn line_trial(t: u32, top: f32, below: bool, e: Extent, count: u32) -> Fit {
   let low = select(e.low, min(e.low, 0.0), below);
-  let steps = (top - 1.0 + TRIAL_STEP * f32(t)) / (e.high - low);
+  let steps = (top - 1.0 + TRIAL_START + TRIAL_STEP * f32(t)) / (e.high - low);
+  let centre = round((e.mean - low) * steps); // codes are counted from here, or their variance would drown in rounding
   var q = 0.0;
   var qq = 0.0;
   var xq = 0.0;
   for (var i = 0u; i < count; i++) {
-    let code = min(round((fit_value(i) - low) * steps), top);
+    let code = min(round((fit_value(i) - low) * steps), top) - centre;
     q += fit_cost(i) * code;
     qq += fit_cost(i) * code * code;
     xq += fit_cost(i) * (fit_value(i) - e.mean) * code;
   }
-  if (!(e.high > low) || !(e.weight > 0.0)) { return Fit(0.0, low, WORST); }
   let spread = qq - q * q / e.weight;
-  let apart = spread > SAME_CODES * qq;
+  let apart = spread > SAME_CODES * e.weight;
   var scale = select(0.0, xq / spread, apart);
-  var least = e.mean - scale * q / e.weight;
+  var least = e.mean - scale * (q / e.weight + centre);
   if (below && (least > 0.0 || !apart)) {
     least = 0.0;
-    scale = (xq + e.mean * q) / qq;
+    scale = (xq + e.mean * (q + centre * e.weight)) / (qq + 2.0 * centre * q + centre * centre * e.weight);
   }
-  if (!(scale > 0.0)) { return Fit(0.0, low, WORST); }
-  var error = 0.0;
+  return Fit(scale, least, scale > 0.0 && e.high > low && e.weight > 0.0);
+}
+
+// Σ cost·Δ² of rounding to value = scale·code + min, codes lowest … lowest + top.
+fn line_error(scale: f32, least: f32, lowest: f32, top: f32, count: u32) -> f32 {
+  let steps = 1.0 / scale;
+  var sum = 0.0;
   for (var i = 0u; i < count; i++) {
-    let miss = fit_value(i) - scale * min(round((fit_value(i) - low) * steps), top) - least;
-    error += fit_cost(i) * miss * miss;
+    let value = fit_value(i) - least;
+    let miss = value - scale * clamp(round(value * steps), lowest, lowest + top);
+    sum += fit_cost(i) * miss * miss;
   }
-  return Fit(scale, least, error);
+  return sum;
 }
 
 var<workgroup> team_errors: array<f32, 64>;

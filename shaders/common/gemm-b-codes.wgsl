@@ -7,7 +7,7 @@ override BITS: u32 = 4u;
 @group(0) @binding(6) var<storage, read> zeros: array<f32>;
 @group(0) @binding(7) var<storage, read> group_of: array<vec4<u32>>;
 
-// Codes k … k + 3 of a row, k a multiple of 4; 3-bit codes may straddle two words.
+// Codes k … k + 3 of a row, k a multiple of 4; codes of 3, 5 and 6 bits may straddle two words.
 fn b_codes(line: u32, k: u32) -> vec4<f32> {
   let bit = k * BITS;
   let shift = bit & 31u;

@@ -44,24 +44,43 @@ fn fit_cost(i: u32) -> f32 {
   //#endif
 }
 
+// As the file will hold it.
+fn storable(scale: f32, least: f32) -> vec2<f32> {
+  return vec2(half_multiple(scale), round_to_f16(least));
+}
+
 fn plain(e: Extent) -> vec2<f32> {
-  if (params.with_min == 1u) { return vec2((e.high - e.low) / params.top, e.low); }
-  return vec2(select(-e.extreme, 1.0, e.extreme == 0.0) * 2.0 / (params.top + 1.0), 0.0);
+  if (params.with_min == 1u) { return storable((e.high - e.low) / params.top, e.low); }
+  return storable(select(-e.extreme, 1.0, e.extreme == 0.0) * 2.0 / (params.top + 1.0), 0.0);
 }
 
 //#if SEARCH
+fn candidate(t: u32, half: f32, e: Extent) -> Fit {
+  if (params.with_min == 1u) { return line_trial(t, params.top, false, e, params.group_size); }
+  return scale_trial(t, half, e.extreme, params.group_size);
+}
+
+// The plain rule and the trials from the second on.
 fn search(e: Extent, lane: u32) -> vec2<f32> {
   let member = lane % TEAM;
-  var best = Fit(0.0, 0.0, WORST);
+  let half = (params.top + 1.0) * 0.5;
+  let lowest = select(-half, 0.0, params.with_min == 1u);
+  var least = WORST;
+  var best = plain(e);
   var chosen = member;
   for (var t = member; t < TRIALS; t += TEAM) {
-    var found: Fit;
-    if (params.with_min == 1u) { found = line_trial(t, params.top, false, e, params.group_size); }
-    else { found = scale_trial(t, (params.top + 1.0) * 0.5, e.extreme, params.group_size); }
-    if (found.error < best.error) { best = found; chosen = t; }
+    let fit = candidate(t, half, e);
+    let known = t == 0u || fit.known;
+    let line = select(storable(fit.scale, fit.min), plain(e), t == 0u);
+    let error = select(WORST, line_error(line.x, line.y, lowest, params.top, params.group_size), known);
+    if (error < least) {
+      least = error;
+      best = line;
+      chosen = t;
+    }
   }
-  fits[lane] = select(plain(e), vec2(best.scale, best.min), best.error < WORST);
-  let winner = best_of_team(lane, TEAM, best.error, chosen);
+  fits[lane] = best;
+  let winner = best_of_team(lane, TEAM, least, chosen);
   return fits[lane - member + winner % TEAM];
 }
 //#endif
@@ -86,7 +105,6 @@ fn main(
   //#endif
   if (!live || lane % TEAM != 0u) { return; }
   let at = row * params.groups + params.first_group + column;
-  let scale = half_multiple(line.x);
-  scales[at] = scale;
-  zeros[at] = select((params.top + 1.0) * 0.5, -round_to_f16(line.y) / scale, params.with_min == 1u);
+  scales[at] = line.x;
+  zeros[at] = select((params.top + 1.0) * 0.5, -line.y / line.x, params.with_min == 1u);
 }

@@ -8,7 +8,6 @@
 //#flag COSTS: an error costs costs[column] instead of what the weights' own size says
 //#include common/index.wgsl
 //#include common/dtype.wgsl
-//#include common/grid.wgsl
 //#include common/fit-grid.wgsl
 struct Params {
   rows: u32,
@@ -28,12 +27,14 @@ struct Params {
 //#endif
 //#if SIX_BIT
 const SUBS = 16u;
-const CHOICES = 3u;
+const CHOICES = 5u;
 const TOP = 63.0;
+const LOWEST = -32.0;
 //#else
 const SUBS = 8u;
-const CHOICES = 9u;
+const CHOICES = 25u;
 const TOP = 15.0;
+const LOWEST = 0.0;
 //#endif
 const TEAM = 64u / SUBS;
 const SIZE = 256u / SUBS;
@@ -68,24 +69,19 @@ fn steps_of_block() -> vec2<f32> {
   return vec2(half_multiple(most.x / 63.0), select(0.0, half_multiple(most.y / 63.0), most.y > 0.0));
 }
 
-// Effective scale and zero of a choice of multiples near the fit.
+// Scale and minimum of a choice of multiples near the fit.
 fn grid_choice(choice: u32, fit: vec2<f32>, steps: vec2<f32>) -> vec2<f32> {
   if (SUBS == 16u) {
-    let multiple = clamp(round(fit.x / steps.x) + f32(choice) - 1.0, -128.0, 127.0);
-    return vec2(steps.x * select(multiple, 1.0, multiple == 0.0), 32.0);
+    let multiple = clamp(round(fit.x / steps.x) + f32(choice) - 2.0, -128.0, 127.0);
+    return vec2(steps.x * select(multiple, 1.0, multiple == 0.0), 0.0);
   }
   let near = select(0.0, round(fit.y / steps.y), steps.y > 0.0);
-  let scale = steps.x * clamp(round(fit.x / steps.x) + f32(choice / 3u) - 1.0, 1.0, 63.0);
-  return vec2(scale, steps.y * clamp(near + f32(choice % 3u) - 1.0, 0.0, 63.0) / scale);
+  let scale = steps.x * clamp(round(fit.x / steps.x) + f32(choice / 5u) - 2.0, 1.0, 63.0);
+  return vec2(scale, -steps.y * clamp(near + f32(choice % 5u) - 2.0, 0.0, 63.0));
 }
 
-fn grid_error(grid: vec2<f32>) -> f32 {
-  var sum = 0.0;
-  for (var i = 0u; i < SIZE; i++) {
-    let miss = fit_value(i) - grid_value(grid_code(fit_value(i), grid.x, grid.y, TOP), grid.x, grid.y);
-    sum += fit_cost(i) * miss * miss;
-  }
-  return sum;
+fn error_of(line: vec2<f32>) -> f32 {
+  return line_error(line.x, line.y, LOWEST, TOP, SIZE);
 }
 
 @compute @workgroup_size(64)
@@ -117,29 +113,35 @@ fn main(
   workgroupBarrier();
 
   let extent = extent_of(SIZE);
-  var best = Fit(0.0, min(extent.low, 0.0), WORST);
+  var best = vec2(0.0, min(extent.low, 0.0)); // of a run without spread, the minimum alone
+  var least = WORST;
   var chosen = member;
   for (var t = member; t < TRIALS; t += TEAM) {
     let found = trial(t, extent);
-    if (found.error < best.error) { best = found; chosen = t; }
+    let error = select(WORST, error_of(vec2(found.scale, found.min)), found.known);
+    if (error < least) {
+      least = error;
+      best = vec2(found.scale, found.min);
+      chosen = t;
+    }
   }
-  let winner = best_of_team(lane, TEAM, best.error, chosen);
-  if (winner == chosen && winner % TEAM == member) { fits[lane - member] = vec2(best.scale, -best.min); }
+  let winner = best_of_team(lane, TEAM, least, chosen);
+  if (winner == chosen) { fits[lane - member] = vec2(best.x, -best.y); }
   workgroupBarrier();
 
   let fit = fits[lane - member];
   let steps = steps_of_block();
-  var least = WORST;
-  var choice = member;
+  least = WORST;
+  chosen = member;
   for (var c = member; c < CHOICES; c += TEAM) {
-    let error = grid_error(grid_choice(c, fit, steps));
-    if (error < least) { least = error; choice = c; }
+    let error = error_of(grid_choice(c, fit, steps));
+    if (error < least) { least = error; chosen = c; }
   }
-  let grid = grid_choice(best_of_team(lane, TEAM, least, choice), fit, steps);
+  let line = grid_choice(best_of_team(lane, TEAM, least, chosen), fit, steps);
   if (!live || member != 0u) { return; }
   let out_block = row * params.blocks + params.first_block + block;
-  scales[out_block * SUBS + sub] = grid.x;
-  zeros[out_block * SUBS + sub] = grid.y;
+  scales[out_block * SUBS + sub] = line.x;
+  zeros[out_block * SUBS + sub] = select(-line.y / line.x, 32.0, SUBS == 16u);
   if (sub == 0u) {
     blocks[out_block * 2u] = steps.x;
     blocks[out_block * 2u + 1u] = steps.y;

@@ -142,7 +142,7 @@ describeEngines('numeric trouble', (make) => {
     const odd = makeProblem({ outFeatures: 30, inFeatures: 72, seed: 52 });
     const error = await failure(runQuantizer(engine, odd, { ...SPEC, method: 'rtn' }));
     expect(error).toBeInstanceOf(UserError);
-    for (const part of ['test.linear [30, 72]', 'group size 32', 'in_features 72', 'out_features 30'])
+    for (const part of ['test.linear [30, 72]', 'group size 32', 'in_features 72'])
       expect(String(error)).toContain(part);
   });
 });

@@ -50,7 +50,7 @@ export function quadraticLoss(h: readonly Float64Array[], d: Float64Array): numb
 }
 
 /** Lower Cholesky factor: A = C·Cᵀ. */
-function cholesky(a: Square): Square {
+export function cholesky(a: Square): Square {
   const c = a.map((row) => new Float64Array(row.length));
   for (let j = 0; j < a.length; j++)
     for (let i = j; i < a.length; i++) {
@@ -62,7 +62,7 @@ function cholesky(a: Square): Square {
 }
 
 /** A⁻¹ from its Cholesky factor. */
-function invert(a: Square): Square {
+export function invert(a: Square): Square {
   const c = cholesky(a);
   const size = a.length;
   const lower = a.map((row) => new Float64Array(row.length));

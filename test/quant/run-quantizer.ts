@@ -8,12 +8,12 @@ import {
   quantizeLinear,
 } from '../../src/quant/index.js';
 import type { Hessian, QuantizeLinearOptions, QuantSpec, QuantStats } from '../../src/quant/index.js';
-import type { AffineLinear } from '../../src/core/quantized-linear.js';
-import { readAffineLinear } from '../../src/quant/read-quantized-linear.js';
+import type { AffineLinear, AffineMinLinear, KQuantLinear } from '../../src/core/quantized-linear.js';
+import { readQuantizedLinear } from '../../src/quant/read-quantized-linear.js';
 import type { Problem } from './problem.js';
 
-export interface Outcome {
-  readonly linear: AffineLinear;
+export interface RecordOutcome {
+  readonly record: AffineLinear | AffineMinLinear | KQuantLinear;
   readonly stats: QuantStats;
   readonly method: 'gptq' | 'rtn';
 }
@@ -35,13 +35,24 @@ export async function hessianOn(engine: Engine, problem: Problem): Promise<Hessi
   return finishHessian(engine, sum, 'test');
 }
 
+export interface Outcome extends Omit<RecordOutcome, 'record'> {
+  readonly linear: AffineLinear;
+}
+
+/** runRecord for grids with integer zeros. */
+export async function runQuantizer(...args: Parameters<typeof runRecord>): Promise<Outcome> {
+  const { record, ...rest } = await runRecord(...args);
+  if (record.kind !== 'affine') throw new Error(`a record of kind ${record.kind}`);
+  return { linear: record, ...rest };
+}
+
 /** quantizeLinear on the problem's bf16 weight; everything it made is freed. */
-export async function runQuantizer(
+export async function runRecord(
   engine: Engine,
   problem: Problem,
   spec: QuantSpec,
   more: Partial<QuantizeLinearOptions> = {},
-): Promise<Outcome> {
+): Promise<RecordOutcome> {
   const { outFeatures, inFeatures } = problem;
   const own = more.hessian === undefined && spec.method === 'gptq';
   const hessian = own ? await hessianOn(engine, problem) : more.hessian;
@@ -56,10 +67,10 @@ export async function runQuantizer(
       ...(hessian === undefined ? {} : { hessian }),
       ...more,
     });
-    const linear = await readAffineLinear(engine, result.weight, spec.groupSize);
+    const record = await readQuantizedLinear(engine, result.weight, spec);
     const { codes, scales, zeros, groupOf } = result.weight;
     engine.free(codes, scales, zeros, groupOf);
-    return { linear, stats: result.stats, method: result.method };
+    return { record, stats: result.stats, method: result.method };
   } finally {
     engine.free(tensor);
     if (own && hessian !== undefined) freeHessian(engine, hessian);

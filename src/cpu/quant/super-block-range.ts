@@ -2,8 +2,8 @@ import type { KQuantType } from '../../core/quantized-linear.js';
 import { K_QUANTS, SUPER_BLOCK } from '../../core/quantized-linear.js';
 import type { RealMatrix, Reals } from '../matrix.js';
 import { roundHalfEven } from '../rounding.js';
-import { fitLine, fitScale } from './fit-grid.js';
-import type { FitRun } from './fit-grid.js';
+import { bestOf, extentOf, lineError, lineTrial, scaleTrial, TRIALS } from './fit-grid.js';
+import type { FitRun, Line } from './fit-grid.js';
 import { toScale } from './to-scale.js';
 
 export interface SuperBlockRangeArgs {
@@ -21,6 +21,8 @@ export interface SuperBlockRangeArgs {
 
 /** Largest 6-bit multiple; q6_k has multiples −128 … 127. */
 const TOP_MULTIPLE = 63;
+/** Multiples of d, and of dmin, that are tried around the fit of a q4_k sub-block. */
+const CHOICE_SPAN = 5;
 
 /** One super-block in hand. */
 interface Block {
@@ -86,74 +88,62 @@ function runOf(block: Block, sub: number, size: number): FitRun {
 function rangeQ4(block: Block, to: BlockTarget): void {
   const { subBlock } = K_QUANTS.q4_k;
   const subs = SUPER_BLOCK / subBlock;
-  const fits = Array.from({ length: subs }, (_, sub) => fitLine(runOf(block, sub, subBlock), 15, true));
-  const largest = (values: number[]): number => Math.max(0, ...values);
-  const d = toScale(largest(fits.map((fit) => fit?.scale ?? 0)) / TOP_MULTIPLE);
-  const depth = largest(fits.map((fit) => -(fit?.min ?? 0)));
+  const fits = Array.from({ length: subs }, (_, sub) => fitLine(runOf(block, sub, subBlock)));
+  const d = toScale(Math.max(0, ...fits.map(({ scale }) => scale)) / TOP_MULTIPLE);
+  const depth = Math.max(0, ...fits.map(({ min }) => -min));
   const dmin = depth > 0 ? toScale(depth / TOP_MULTIPLE) : 0;
-  for (let sub = 0; sub < subs; sub++) {
-    const fit = fits[sub] ?? { scale: 0, min: 0 };
+  fits.forEach((fit, sub) => {
     const run = runOf(block, sub, subBlock);
     const scaleNear = roundHalfEven(fit.scale / d);
     const minNear = dmin > 0 ? roundHalfEven(-fit.min / dmin) : 0;
-    let least = Infinity;
-    for (let choice = 0; choice < 9; choice++) {
-      const multiple = within(scaleNear + Math.floor(choice / 3) - 1, 1, TOP_MULTIPLE);
-      const depth = within(minNear + (choice % 3) - 1, 0, TOP_MULTIPLE);
-      const scale = d * multiple;
-      const zero = (dmin * depth) / scale;
-      const error = gridError(run, scale, zero, 15);
-      if (!(error < least)) continue;
-      least = error;
-      to.scales[to.scalesAt + sub] = scale;
-      to.zeros[to.zerosAt + sub] = zero;
-    }
-  }
+    const choice = (c: number): Line => ({
+      scale: d * within(scaleNear + Math.floor(c / CHOICE_SPAN) - 2, 1, TOP_MULTIPLE),
+      min: -dmin * within(minNear + (c % CHOICE_SPAN) - 2, 0, TOP_MULTIPLE),
+    });
+    const { scale, min } =
+      bestOf(CHOICE_SPAN ** 2, choice, (line) => lineError(run, line, 0, 15)) ?? choice(12);
+    to.scales[to.scalesAt + sub] = scale;
+    to.zeros[to.zerosAt + sub] = -min / scale;
+  });
   to.blocks[to.blocksAt] = d;
   to.blocks[to.blocksAt + 1] = dmin;
+}
+
+/** Of a run without spread, the minimum alone. */
+function fitLine(run: FitRun): Line {
+  const extent = extentOf(run);
+  const trial = (t: number): Line | undefined => lineTrial(run, t, { top: 15, below: true }, extent);
+  const best = bestOf(TRIALS, trial, (line) => lineError(run, line, 0, 15));
+  return best ?? { scale: 0, min: Math.min(extent.low, 0) };
 }
 
 function rangeQ6(block: Block, to: BlockTarget): void {
   const { subBlock } = K_QUANTS.q6_k;
   const subs = SUPER_BLOCK / subBlock;
-  const fits = Array.from({ length: subs }, (_, sub) => fitScale(runOf(block, sub, subBlock), 32) ?? 0);
+  const fits = Array.from({ length: subs }, (_, sub) => fitScale(runOf(block, sub, subBlock)));
   const extreme = fits.reduce((most, scale) => (Math.abs(scale) > Math.abs(most) ? scale : most), 0);
   const d = toScale(extreme / -128);
-  for (let sub = 0; sub < subs; sub++) {
+  fits.forEach((fit, sub) => {
     const run = runOf(block, sub, subBlock);
-    const near = roundHalfEven(fits[sub] / d);
-    let least = Infinity;
-    for (let choice = 0; choice < 3; choice++) {
-      const multiple = within(near + choice - 1, -128, 127);
-      const scale = d * (multiple === 0 ? 1 : multiple);
-      const error = gridError(run, scale, 32, 63);
-      if (!(error < least)) continue;
-      least = error;
-      to.scales[to.scalesAt + sub] = scale;
-    }
+    const near = roundHalfEven(fit / d);
+    const choice = (c: number): Line => ({
+      scale: d * (within(near + c - 2, -128, 127) || 1),
+      min: 0,
+    });
+    const { scale } = bestOf(5, choice, (line) => lineError(run, line, -32, 63)) ?? choice(2);
+    to.scales[to.scalesAt + sub] = scale;
     to.zeros[to.zerosAt + sub] = 32;
-  }
+  });
   to.blocks[to.blocksAt] = d;
   to.blocks[to.blocksAt + 1] = 0;
 }
 
-function within(value: number, least: number, most: number): number {
-  return Math.min(Math.max(value, least), most);
+function fitScale(run: FitRun): number {
+  const extent = extentOf(run);
+  const trial = (t: number): Line | undefined => scaleTrial(run, t, 32, extent);
+  return bestOf(TRIALS, trial, (line) => lineError(run, line, -32, 63))?.scale ?? 0;
 }
 
-/** Σ cost·(w − grid(w))². */
-function gridError(
-  { values, start, count, costs }: FitRun,
-  scale: number,
-  zero: number,
-  top: number,
-): number {
-  let sum = 0;
-  for (let i = 0; i < count; i++) {
-    const value = values[start + i];
-    const code = within(roundHalfEven(value / scale + zero), 0, top);
-    const miss = value - scale * (code - zero);
-    sum += costs[i] * miss * miss;
-  }
-  return sum;
+function within(value: number, least: number, most: number): number {
+  return Math.min(Math.max(value, least), most);
 }

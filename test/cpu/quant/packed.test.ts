@@ -13,7 +13,7 @@ import {
 } from '../strided.js';
 import type { Table } from '../strided.js';
 
-const BITS: readonly Bits[] = [2, 3, 4, 8];
+const BITS: readonly Bits[] = [2, 3, 4, 5, 6, 8];
 const [ROWS, COLS, GROUPS] = [5, 96, 3];
 
 /** One row of codes as bits, least significant first, cut into words. */

@@ -82,7 +82,7 @@ describeEngines('linear', (make) => {
     });
   });
 
-  describe.each([2, 3, 4, 8] as const)('%i-bit codes', (bits: Bits) => {
+  describe.each([2, 3, 4, 5, 6, 8] as const)('%i-bit codes', (bits: Bits) => {
     const affine =
       (n: number, k: number, groups: number, order: 'blocks' | 'scattered') =>
       (target: Engine): LinearWeight => {

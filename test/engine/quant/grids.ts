@@ -31,7 +31,7 @@ export function compareCodes(
   return { boundary, wrong };
 }
 
-export const ALL_BITS: readonly Bits[] = [2, 3, 4, 8];
+export const ALL_BITS: readonly Bits[] = [2, 3, 4, 5, 6, 8];
 
 /** Round half to even, the slow and obvious way. */
 export function roundEven(value: number): number {

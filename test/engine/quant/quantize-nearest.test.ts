@@ -4,7 +4,7 @@ import { createRng } from '../../../src/core/rng.js';
 import type { Engine } from '../../../src/engine/engine.js';
 import { describeKernels } from '../kernel-cases.js';
 import { firstMismatch, float32s, LAYOUTS, place, upload, WORDS, WHOLE } from '../placed.js';
-import { ALL_BITS, nearestCode } from './grids.js';
+import { ALL_BITS, compareCodes, nearestCode, roundEven } from './grids.js';
 
 // Plan: codes are decided by exact remainders, so they are equal bit for bit on every adapter: also at exact halves,
 // next to them, and far outside the grid. Groups out of order, as act-order leaves them.
@@ -66,4 +66,48 @@ describeKernels('quantizeNearest', (pair) => {
       }
     },
   );
+
+  it('real zeros and scales of either sign: codes equal but at a boundary, errors those of the codes', async () => {
+    const [rows, cols, groups, bits] = [33, 128, 8, 4] as const;
+    const rng = createRng(5);
+    const groupOf = Array.from({ length: cols }, (_, j) => Math.floor(j / 16));
+    const scales = float32s(rows * groups, () => (rng.next() < 0.5 ? -1 : 1) * (0.01 + rng.next()));
+    // Some grids lie far from 0, as groups with a minimum do.
+    const zeros = float32s(rows * groups, () => rng.normal() * (rng.int(4) === 0 ? 2000 : 12));
+    const at = (i: number): number => Math.floor(i / cols) * groups + groupOf[i % cols];
+    const w = float32s(rows * cols, () => 0).map(
+      (_, i) => scales[at(i)] * (rng.next() * 2 ** bits + 2 * rng.normal() - zeros[at(i)]),
+    );
+    const run = async (engine: Engine): Promise<[Float64Array, Float64Array]> => {
+      const error = place(engine, 'error', { rows, cols });
+      const codes = place(engine, 'codes', { rows, cols, dtype: 'u8' });
+      engine.quantizeNearest({
+        bits,
+        scales: upload(engine, 'scales', 'f32', [rows, groups], scales),
+        zeros: upload(engine, 'zeros', 'f32', [rows, groups], zeros),
+        w: place(engine, 'w', { rows, cols, values: w }).view,
+        groupOf: upload(engine, 'groupOf', 'u32', [cols], groupOf),
+        firstColumn: 0,
+        codes: codes.view,
+        error: error.view,
+      });
+      return [await codes.take(), await error.take()];
+    };
+    const { engine, oracle } = pair();
+    const [codes, error] = await run(engine);
+    const [expected] = await run(oracle);
+    const unrounded = Float64Array.from(w, (value, i) => value / scales[at(i)] + zeros[at(i)]);
+    const naive = unrounded.map((value) => Math.min(Math.max(roundEven(value), 0), 2 ** bits - 1));
+    expect(compareCodes(expected, naive, unrounded, 1e-9).wrong).toBe(0);
+    // Quotients up to 6,000 steps have 2⁻¹¹ steps of noise in float32. Measured: boundary 3 of 4,224 on lavapipe.
+    const { boundary, wrong } = compareCodes(codes, expected, unrounded, 2e-3);
+    expect(wrong).toBe(0);
+    expect(boundary).toBeLessThan(40);
+    error.forEach((miss, i) => {
+      const exact = w[i] - scales[at(i)] * (codes[i] - zeros[at(i)]);
+      expect(Math.abs(miss - exact)).toBeLessThanOrEqual(
+        2 ** -21 * (Math.abs(w[i]) + Math.abs(scales[at(i)]) * 16),
+      );
+    });
+  });
 });
