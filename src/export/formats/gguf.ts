@@ -117,13 +117,17 @@ function layoutNotes(format: GgufFormatName, { fallbacks }: GgufLayout, { items 
     (item) => item.kind === 'dense' && item.tensor.shape.length > 1 && item.tensor.dtype === 'F32',
   );
   return [
-    ...(fallbacks.length === 0
+    ...(fallbacks.modules.length === 0
       ? []
       : [
-          `${fallbacks.length} linears have rows that are not whole blocks of 256 and lie in another type than ${GGUF_TARGETS[format].main}, as llama.cpp does it: ${fallbacks.slice(0, 3).join(', ')}${fallbacks.length > 3 ? ' …' : ''}`,
+          `${fallbacks.modules.length} linears have rows that are not whole blocks of 256 and lie in ${[...fallbacks.types].join(', ')} instead of ${GGUF_TARGETS[format].main}, as in llama.cpp's own files: ${shortList(fallbacks.modules)}`,
         ]),
     ...(format === 'gguf-f16' && hasFloat32 ? ['float32 weights are rounded to float16'] : []),
   ];
+}
+
+function shortList(names: readonly string[]): string {
+  return names.slice(0, 3).join(', ') + (names.length > 3 ? ' …' : '');
 }
 
 interface OpenOptions {

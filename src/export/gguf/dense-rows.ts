@@ -44,11 +44,13 @@ export function createDenseSink(target: DenseTarget): DenseSink {
 
 function castSink(target: DenseTarget, type: Extract<CastTarget, 'F32' | 'F16'>): DenseSink {
   const { place, tensor, halves, append } = target;
+  let firstElement = 0;
   const cast = (bytes: Uint8Array): Uint8Array => {
     if (!isCastSource(tensor.dtype)) throw new Bug(`internal: ${tensor.name} of dtype ${tensor.dtype}`);
     const stored = castElements(bytes, tensor.dtype, type);
     if (type === 'F16' && tensor.dtype !== 'F16')
-      halves.look(tensor.name, { bytes, dtype: tensor.dtype }, stored);
+      halves.look({ name: tensor.name, dtype: tensor.dtype, bytes, firstElement }, stored);
+    firstElement += bytes.byteLength / DTYPE_BYTES[tensor.dtype];
     return stored;
   };
   const { rowOrder } = place;

@@ -24,8 +24,8 @@ export interface GgufLayout {
   readonly places: readonly GgufPlace[];
   /** Dense items that are not written: heads that are tied, buffers. */
   readonly dropped: readonly string[];
-  /** Linears whose rows are not whole super-blocks, as "name (type)". */
-  readonly fallbacks: readonly string[];
+  /** Linears that lie in another type because their rows are not whole super-blocks, and the types. */
+  readonly fallbacks: { readonly modules: readonly string[]; readonly types: ReadonlySet<string> };
   /** Why the model cannot be written: every reason. */
   readonly problems: readonly string[];
   /** Stored bits per weight of the linears, quantized or skipped. */
@@ -36,7 +36,7 @@ export interface GgufLayout {
 export function layOutGguf(format: GgufFormatName, model: ModelToWrite): GgufLayout {
   const places: GgufPlace[] = [];
   const dropped: string[] = [];
-  const fallbacks: string[] = [];
+  const fallbacks = { modules: [] as string[], types: new Set<string>() };
   const problems: string[] = [];
   for (const item of model.items) {
     const name = item.kind === 'dense' ? item.tensor.name : `${item.linear.name}.weight`;
@@ -48,8 +48,10 @@ export function layOutGguf(format: GgufFormatName, model: ModelToWrite): GgufLay
         item.kind === 'dense' ? denseTensor(format, item.tensor, model) : linearTensor(format, item.linear);
       if (Array.isArray(stored)) problems.push(...stored);
       else places.push({ tensor: { ...stored, name: renamed }, item, rowOrder: rowOrderOf(renamed, model) });
-      if (item.kind === 'linear' && !Array.isArray(stored) && isFallback(format, item.linear))
-        fallbacks.push(`${item.linear.name} (${stored.type})`);
+      if (item.kind === 'linear' && !Array.isArray(stored) && isFallback(format, item.linear)) {
+        fallbacks.modules.push(item.linear.name);
+        fallbacks.types.add(stored.type);
+      }
     }
   }
   if (problems.length === 0) problems.push(...mixtureProblems(format, places));

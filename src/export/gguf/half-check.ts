@@ -2,10 +2,18 @@ import { UserError } from '../../core/errors.js';
 import type { DType } from '../../core/dtype.js';
 import { viewBytes } from '../../io/byte-views.js';
 
+export interface CastValues {
+  readonly name: string;
+  readonly dtype: DType;
+  readonly bytes: Uint8Array;
+  /** Index of the first of them inside the tensor. */
+  readonly firstElement: number;
+}
+
 /** Counts what a dtype with more range loses in float16. */
 export interface HalfCheck {
-  /** Looks at values `from` (their bytes) that became `halves`. UserError where one became infinite. */
-  look(name: string, from: { readonly bytes: Uint8Array; readonly dtype: DType }, halves: Uint8Array): void;
+  /** Looks at values that became `halves`. UserError where one became infinite. */
+  look(from: CastValues, halves: Uint8Array): void;
   /** One line for the user, or none. */
   note(): string | undefined;
 }
@@ -17,12 +25,12 @@ export function createHalfCheck(): HalfCheck {
   let seen = 0;
   let rounded = 0;
   return {
-    look: (name, { bytes, dtype }, halves) => {
+    look: ({ name, dtype, bytes, firstElement }, halves) => {
       const values = viewBytes(halves, Uint16Array);
       const infinite = values.findIndex((half) => (half & 0x7fff) === 0x7c00);
       if (infinite >= 0)
         throw new UserError(
-          `tensor "${name}": value ${infinite} of a chunk is beyond float16's largest, 65504`,
+          `tensor "${name}": value ${firstElement + infinite} is beyond float16's largest, 65504`,
           {
             advice: 'write a format that keeps bfloat16, such as hf',
           },
