@@ -37,22 +37,29 @@ export function findDecoderWeights(graph: StoredGraph, file: string): DecoderWei
   const quantized = new Map<string, NBitsModule>();
   const nameless: string[] = [];
   const problems: string[] = [];
+  const bad: StoredNode[] = [];
   for (const node of graph.nodes.filter(({ opType }) => opType === 'MatMulNBits')) {
     const module = moduleOf(node);
     if (module === undefined) nameless.push(node.name === '' ? 'a node without a name' : node.name);
-    else if (quantized.has(module)) problems.push(`${module}: two nodes hold its weight`);
     else {
-      const found = readModule(graph, node);
-      if (typeof found === 'string') problems.push(`${node.name}: ${found}`);
-      else quantized.set(module, found);
+      const found = quantized.has(module) ? 'another node holds its weight' : readModule(graph, node);
+      if (typeof found !== 'string') quantized.set(module, found);
+      else {
+        problems.push(`${module}: ${found}`);
+        bad.push(node);
+      }
     }
   }
-  if (problems.length > 0)
+  if (problems.length > 0) {
+    const name = bad[0].inputs.at(1) ?? '';
+    const place = graph.tensors.get(name);
     throw new FormatError(`quantized linears that cannot be read:${listOffenders(problems)}`, {
-      file,
-      tensor: problems[0].split(':')[0],
+      file: place?.file ?? file,
+      tensor: name,
+      ...(place === undefined ? {} : { offset: place.begin }),
       advice: 'the model is damaged or of a variant that halfbyte does not read: make it again',
     });
+  }
   if (nameless.length > 0)
     throw new UserError(
       `${file}: the names of quantized nodes do not tell their place:${listOffenders(nameless)}`,

@@ -6,6 +6,8 @@ export interface ExternalEntry {
   readonly tensor: string;
   /** The .onnx file's name among the model's files. */
   readonly modelFile: string;
+  /** Where the initializer stands in the .onnx file, for messages. */
+  readonly at: number;
   /** external_data: location, offset, length. */
   readonly entries: ReadonlyMap<string, string>;
   /** Bytes that type and shape ask for. */
@@ -18,10 +20,15 @@ export interface ExternalEntry {
  */
 export function placeExternal(
   files: ReadonlyMap<string, ByteSource>,
-  { tensor, modelFile, entries, bytes }: ExternalEntry,
+  { tensor, modelFile, at, entries, bytes }: ExternalEntry,
 ): { readonly file: string; readonly begin: number; readonly end: number } {
   const fail = (message: string, advice?: string): never => {
-    throw new FormatError(message, { file: modelFile, tensor, ...(advice === undefined ? {} : { advice }) });
+    throw new FormatError(message, {
+      file: modelFile,
+      tensor,
+      offset: at,
+      ...(advice === undefined ? {} : { advice }),
+    });
   };
   const location = entries.get('location') ?? '';
   const problem = relativeNameProblem(location);

@@ -174,12 +174,8 @@ async function readTensor(context: Context, span: Field): Promise<StoredTensor |
   if (!Number.isSafeInteger(bytes)) return fail(`shape [${dims.join(', ')}] is too large`);
   const expected = { name, type, dims };
   if (head.external) {
-    const place = placeExternal(context.files, {
-      tensor: name,
-      modelFile: file,
-      entries: head.entries,
-      bytes,
-    });
+    const entry = { tensor: name, modelFile: file, at: span.begin, entries: head.entries, bytes };
+    const place = placeExternal(context.files, entry);
     return { ...expected, ...place };
   }
   if (head.raw === undefined) return undefined;

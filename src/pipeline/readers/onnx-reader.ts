@@ -4,6 +4,7 @@ import type { AffineLinear } from '../../core/quantized-linear.js';
 import type { NBitsModule } from '../../formats/onnx/find-decoder-weights.js';
 import { findDecoderWeights } from '../../formats/onnx/find-decoder-weights.js';
 import { decodeNBits, symmetricZeros } from '../../formats/onnx/matmul-nbits.js';
+import { ONNX_TYPES } from '../../formats/onnx/onnx-model.js';
 import type { StoredTensor } from '../../formats/onnx/read-onnx-model.js';
 import { readOnnxModel } from '../../formats/onnx/read-onnx-model.js';
 import type { Checkpoint } from '../../formats/safetensors/checkpoint.js';
@@ -12,7 +13,7 @@ import type { ByteSource } from '../../io/byte-source.js';
 import { readJsonObject, readText } from '../../io/json.js';
 import type { JsonObject } from '../../io/json.js';
 import { streamChunks } from '../../io/stream-chunks.js';
-import { assertFinite } from '../check-finite.js';
+import { firstNonFinite } from '../check-finite.js';
 import type { ForeignModel, QuantizedReader } from '../quantized-reader.js';
 
 /** Where several models of different precision lie side by side, ours and 4-bit ones first. */
@@ -176,7 +177,14 @@ async function readModule(
   const scaleBytes = await bytesOf(scales);
   const { name, type } = scales;
   if (type !== 'F32' && type !== 'F16' && type !== 'BF16') throw new Bug(`internal: scales of ${type}`);
-  assertFinite(scaleBytes, { tensor: name, dtype: type, firstElement: 0 });
+  const bad = firstNonFinite(scaleBytes, type);
+  if (bad >= 0)
+    throw new FormatError(`scale ${bad} is not finite`, {
+      file: scales.file,
+      tensor: name,
+      offset: scales.begin + bad * ONNX_TYPES[type].bytes,
+      advice: 'the file is damaged: fetch or make it again',
+    });
   return decodeNBits(
     {
       weight: await bytesOf(weight),
