@@ -29,13 +29,20 @@ import {
 } from '../quant/index.js';
 import type { Hessian, HessianSum, QuantizeLinearResult, QuantSpec } from '../quant/index.js';
 
-export interface QuantizeLayerOptions {
+/** A layer and what runs through it. */
+export interface LayerRun {
   readonly engine: Engine;
   /** Its slots' weights are replaced by quantized ones, the old tensors freed. */
   readonly layer: DecoderLayer;
   /** Inputs of the layer; replaced by the outputs of the quantized layer. */
   readonly hidden: readonly HiddenBatch[];
   readonly rope: Pick<ForwardContext, 'cos' | 'sin'>;
+  readonly signal?: AbortSignal | undefined;
+  /** Counts micro-batches, in stages "calibrate" and "forward". */
+  readonly onProgress?: ProgressListener | undefined;
+}
+
+export interface QuantizeLayerOptions extends LayerRun {
   /** How to quantize a linear, or undefined to leave it as it is. */
   readonly select: (slot: LinearSlot) => QuantSpec | undefined;
   /** True when nothing needs the layer's outputs any more: the last block is then not run. */
@@ -43,9 +50,6 @@ export interface QuantizeLayerOptions {
   /** See quantizeLinear. */
   readonly allowRtnFallback?: boolean;
   readonly compare?: boolean;
-  readonly signal?: AbortSignal | undefined;
-  /** Counts micro-batches, in stages "calibrate" and "forward". */
-  readonly onProgress?: ProgressListener | undefined;
 }
 
 /** A linear just quantized. The weight is in the slot and belongs to the layer; read it before going on. */
@@ -106,7 +110,8 @@ async function* quantizeGroup(
   }
 }
 
-async function gatherHessian(options: QuantizeLayerOptions, block: Block, index: number): Promise<Hessian> {
+/** The Hessian of a group's inputs; the caller frees it. */
+export async function gatherHessian(options: LayerRun, block: Block, index: number): Promise<Hessian> {
   const { engine } = options;
   const group = block.groups[index];
   const name = groupName(group);
@@ -131,7 +136,7 @@ function groupName(group: LinearGroup): string {
 }
 
 /** Replaces the hidden states by the block's output. */
-async function advanceBlock(options: QuantizeLayerOptions, block: Block): Promise<void> {
+export async function advanceBlock(options: LayerRun, block: Block): Promise<void> {
   const { engine, layer } = options;
   await forEachBatch(options, 'forward', `model.layers.${layer.index}`, async (x, context, batch) => {
     block.forward(x, context);
@@ -141,7 +146,7 @@ async function advanceBlock(options: QuantizeLayerOptions, block: Block): Promis
 
 /** Uploads each micro-batch's hidden states in turn; one is on the engine at a time. */
 async function forEachBatch(
-  options: QuantizeLayerOptions,
+  options: LayerRun,
   stage: string,
   item: string,
   use: (x: MatrixView, context: ForwardContext, batch: HiddenBatch) => Promise<void>,

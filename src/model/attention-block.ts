@@ -4,6 +4,7 @@ import { asMatrix } from '../engine/tensor.js';
 import type { MatrixView, Tensor } from '../engine/tensor.js';
 import { applyLinear } from './apply-linear.js';
 import type { LayerWeights } from './layer-weights.js';
+import { normName } from './layer-weights.js';
 import type { Block, ForwardContext, LinearSlot, ModelConfig } from './types.js';
 
 /**
@@ -19,7 +20,19 @@ export function createAttentionBlock(
 ): Block {
   const parts: AttentionParts = { engine, config, weights, slidingWindow: config.slidingWindows[index] };
   return {
-    groups: [{ linears: [weights.q, weights.k, weights.v] }, { linears: [weights.o] }],
+    groups: [
+      {
+        linears: [weights.q, weights.k, weights.v],
+        source: { kind: 'norm', name: normName(index, 'input_layernorm'), weight: weights.inputNorm },
+      },
+      {
+        linears: [weights.o],
+        // With fewer value heads than query heads an output of v reaches several inputs of o.
+        ...(config.numAttentionHeads === config.numKeyValueHeads
+          ? { source: { kind: 'linear', slot: weights.v } }
+          : {}),
+      },
+    ],
 
     captureInput(group, x, context, use) {
       if (group !== 0 && group !== 1) throw new Bug(`internal: attention has groups 0 and 1, not ${group}`);

@@ -13,7 +13,10 @@ export async function loadDecoderLayer(options: LoadLayerOptions): Promise<Decod
   const { weights, free } = await loadLayerWeights(options);
   return {
     index,
-    blocks: [createAttentionBlock(engine, config, index, weights), createMlpBlock(engine, config, weights)],
+    blocks: [
+      createAttentionBlock(engine, config, index, weights),
+      createMlpBlock(engine, config, index, weights),
+    ],
     free,
   };
 }

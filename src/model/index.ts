@@ -20,6 +20,7 @@ export type {
   Block,
   DecoderLayer,
   ForwardContext,
+  InputSource,
   LinearGroup,
   LinearSlot,
   ModelConfig,

@@ -26,6 +26,11 @@ export interface LayerWeights {
   readonly down: LinearSlot;
 }
 
+/** Tensor name of a layer's norm. */
+export function normName(index: number, norm: string): string {
+  return `model.layers.${index}.${norm}.weight`;
+}
+
 /** Module paths of a layer's linears in the order they are quantized. */
 export function linearNames(index: number): readonly string[] {
   const layer = `model.layers.${index}`;
@@ -53,9 +58,8 @@ export async function loadLayerWeights(
     slots.length = 0;
   };
   const [qName, kName, vName, oName, gateName, upName, downName] = linearNames(index);
-  const layer = `model.layers.${index}`;
   const norm = async (name: string, size: number): Promise<Tensor> => {
-    const tensor = await source.dense(`${layer}.${name}.weight`, [size]);
+    const tensor = await source.dense(normName(index, name), [size]);
     norms.push(tensor);
     return tensor;
   };

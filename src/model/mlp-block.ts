@@ -4,6 +4,7 @@ import { asMatrix, rowRange } from '../engine/tensor.js';
 import type { MatrixView, Tensor } from '../engine/tensor.js';
 import { applyLinear } from './apply-linear.js';
 import type { LayerWeights } from './layer-weights.js';
+import { normName } from './layer-weights.js';
 import type { Block, ModelConfig } from './types.js';
 
 /**
@@ -19,10 +20,25 @@ const CHUNK_ROW_MULTIPLE = 64;
  * are in a chunk and F = 4 bytes: F·n·D for the norm, and F·c·(2·I + D) in `forward`; capturing the input of down gives
  * all rows at once, F·n·I + F·c·I.
  */
-export function createMlpBlock(engine: Engine, config: ModelConfig, weights: LayerWeights): Block {
+export function createMlpBlock(
+  engine: Engine,
+  config: ModelConfig,
+  index: number,
+  weights: LayerWeights,
+): Block {
   const parts: MlpParts = { engine, config, weights };
   return {
-    groups: [{ linears: [weights.gate, weights.up] }, { linears: [weights.down] }],
+    groups: [
+      {
+        linears: [weights.gate, weights.up],
+        source: {
+          kind: 'norm',
+          name: normName(index, 'post_attention_layernorm'),
+          weight: weights.postAttentionNorm,
+        },
+      },
+      { linears: [weights.down], source: { kind: 'linear', slot: weights.up } },
+    ],
 
     captureInput(group, x, _context, use) {
       if (group !== 0 && group !== 1) throw new Bug(`internal: the MLP has groups 0 and 1, not ${group}`);

@@ -62,9 +62,18 @@ export interface LinearSlot {
   readonly bias?: Tensor;
 }
 
+/**
+ * What makes a group's input, where a factor per input column can move into it without changing the model: the norm before
+ * the group, or the linear whose outputs reach it element by element.
+ */
+export type InputSource =
+  | { readonly kind: 'norm'; /** Tensor name. */ readonly name: string; readonly weight: Tensor }
+  | { readonly kind: 'linear'; readonly slot: LinearSlot };
+
 /** Linears that share one input, in the order they are quantized. */
 export interface LinearGroup {
   readonly linears: readonly LinearSlot[];
+  readonly source?: InputSource;
 }
 
 /** A micro-batch's fixed facts: `windows` windows of `seqLen` tokens, rows = windows·seqLen, RoPE tables. */

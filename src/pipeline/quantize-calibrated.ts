@@ -1,8 +1,9 @@
 import { throwIfAborted } from '../core/abort.js';
 import type { ProgressEvent, ProgressListener } from '../core/progress.js';
 import type { CalibratedLinear } from '../calib/index.js';
-import { quantizeLayer } from '../calib/index.js';
-import type { ForwardContext, HiddenBatch, ModelConfig } from '../model/index.js';
+import { awqLayer, quantizeLayer } from '../calib/index.js';
+import type { ModelItem } from '../export/output-format.js';
+import type { ForwardContext, HiddenBatch, LinearSlot, ModelConfig } from '../model/index.js';
 import { HEAD_NAME, embedWindows, linearNames, loadDecoderLayer, uploadRope } from '../model/index.js';
 import { readQuantizedLinear } from '../quant/index.js';
 import type { QuantSpec } from '../quant/index.js';
@@ -10,12 +11,15 @@ import type { Engine } from '../engine/engine.js';
 import type { LinearJob } from './plan-quantization.js';
 import type { ProducerOptions } from './quantize-data-free.js';
 import { quantizeHead } from './quantize-head.js';
-import type { FinishedLinear } from './finished-part.js';
+import { awqParts } from './awq-parts.js';
+import type { FinishedLinear, FinishedPart } from './finished-part.js';
 
 export interface CalibratedOptions extends ProducerOptions {
   readonly config: ModelConfig;
   /** Calibration windows of one length. */
   readonly windows: readonly Uint32Array[];
+  /** AWQ in place of GPTQ: the model's parts in order, and which dense ones it changes. */
+  readonly awq?: { readonly items: readonly ModelItem[]; readonly replaced: ReadonlySet<string> };
   /** Most tokens of a micro-batch. */
   readonly batchTokens?: number;
 }
@@ -27,7 +31,7 @@ export interface CalibratedOptions extends ProducerOptions {
  */
 export async function* quantizeCalibrated(
   options: CalibratedOptions,
-): AsyncGenerator<FinishedLinear, void, undefined> {
+): AsyncGenerator<FinishedPart, void, undefined> {
   const { engine, config, linears } = options;
   const planned = new Map(linears.map((linear) => [linear.name, linear]));
   const progress = createProgress(options);
@@ -38,7 +42,7 @@ export async function* quantizeCalibrated(
   try {
     for (let index = 0; index < config.numHiddenLayers; index++)
       for await (const finished of quantizeOneLayer(run, index)) {
-        progress.finished(finished);
+        if (finished.kind === 'linear') progress.finished(finished);
         yield finished;
       }
     const head = planned.get(HEAD_NAME);
@@ -60,7 +64,7 @@ interface Run {
   readonly listen: ProgressListener;
 }
 
-async function* quantizeOneLayer(run: Run, index: number): AsyncGenerator<FinishedLinear, void, undefined> {
+async function* quantizeOneLayer(run: Run, index: number): AsyncGenerator<FinishedPart, void, undefined> {
   const { options, planned, hidden, rope } = run;
   const { engine, config, source, signal } = options;
   throwIfAborted(signal);
@@ -69,17 +73,23 @@ async function* quantizeOneLayer(run: Run, index: number): AsyncGenerator<Finish
   if (isLast && !linearNames(index).some((name) => planned.has(name))) return;
   const layer = await loadDecoderLayer({ engine, config, source, index });
   try {
-    const results = quantizeLayer({
+    const job = {
       engine,
       layer,
       hidden,
       rope,
-      select: (slot) => affineSpec(planned.get(slot.name)),
+      select: (slot: LinearSlot) => affineSpec(planned.get(slot.name)),
       isLast,
       signal,
       onProgress: run.listen,
-    });
-    for await (const result of results) yield await toHost(engine, result);
+    };
+    if (options.awq === undefined)
+      for await (const result of quantizeLayer(job)) yield await toHost(engine, result);
+    else {
+      const finished: FinishedLinear[] = [];
+      for await (const result of awqLayer(job)) finished.push(await toHost(engine, result));
+      yield* awqParts(engine, { ...options.awq, layer, linears: finished });
+    }
   } finally {
     layer.free();
   }

@@ -21,6 +21,7 @@ import type { LayerRecord, OutputRecord, QuantizeReport } from '../report/quanti
 import { makeLayerRecord } from '../report/quantize-report.js';
 import type { RunRecord, SourceRecord } from '../report/run-record.js';
 import { RUN_RECORD_SCHEMA_VERSION, engineRecord } from '../report/run-record.js';
+import { awqReplaced } from './awq-parts.js';
 import type { Calibration } from './calibration-windows.js';
 import { prepareCalibration } from './calibration-windows.js';
 import type { FinishedPart } from './finished-part.js';
@@ -78,6 +79,8 @@ export interface QuantizeJob {
   readonly items: readonly ModelItem[];
   readonly outputs: readonly PlannedOutput[];
   readonly calibration: Calibration | undefined;
+  /** Dense tensors that the run changes; undefined but for awq. */
+  readonly replaced: ReadonlySet<string> | undefined;
 }
 
 /**
@@ -128,8 +131,8 @@ async function planJob(options: QuantizeModelOptions): Promise<QuantizeJob> {
   refuseQuantized(opened);
   const { config, checkpoint } = opened;
   const plan = planQuantization({ config, checkpoint, settings, maxTensorBytes: engine.maxTensorBytes });
-  const replaced = new Set(plan.linears.map(({ name }) => `${name}.weight`));
-  const dense = [...checkpoint.tensors.values()].filter(({ name }) => !replaced.has(name));
+  const quantized = new Set(plan.linears.map(({ name }) => `${name}.weight`));
+  const dense = [...checkpoint.tensors.values()].filter(({ name }) => !quantized.has(name));
   const items = planItems(dense, plan.linears);
   const modelToWrite = {
     config,
@@ -148,7 +151,9 @@ async function planJob(options: QuantizeModelOptions): Promise<QuantizeJob> {
   const outputs: PlannedOutput[] = [];
   for (const format of plan.formats) outputs.push({ format, writer: await format.plan(modelToWrite) });
   const calibration = await readCalibration(options, opened);
-  return { options, opened, plan, items, outputs, calibration };
+  const names = new Set(plan.linears.map(({ name }) => name));
+  const replaced = settings.method === 'awq' ? awqReplaced(config, names) : undefined;
+  return { options, opened, plan, items, outputs, calibration, replaced };
 }
 
 async function readCalibration(
@@ -173,7 +178,7 @@ async function readCalibration(
 }
 
 async function writeWeights(job: QuantizeJob, folders: readonly HashingFolder[]): Promise<LayerRecord[]> {
-  const { options, opened, items, outputs } = job;
+  const { options, opened, items, outputs, replaced } = job;
   const layers: LayerRecord[] = [];
   const writers = [];
   for (const [i, { writer }] of outputs.entries()) writers.push(await writer.open(folders[i]));
@@ -181,6 +186,7 @@ async function writeWeights(job: QuantizeJob, folders: readonly HashingFolder[])
     items,
     writers,
     checkpoint: opened.checkpoint,
+    ...(replaced === undefined ? {} : { replaced }),
     parts: produceParts(job),
     onLinear: (part) => layers.push(makeLayerRecord(part)),
     signal: options.signal,
@@ -189,12 +195,17 @@ async function writeWeights(job: QuantizeJob, folders: readonly HashingFolder[])
 }
 
 function produceParts(job: QuantizeJob): AsyncGenerator<FinishedPart, void, undefined> {
-  const { options, opened, plan, calibration } = job;
+  const { options, opened, plan, calibration, items, replaced } = job;
   const { engine, signal, onProgress } = options;
   const { source, config } = streamed(opened, engine, signal);
   const common = { engine, source, linears: plan.linears, signal, onProgress };
   if (calibration === undefined) return quantizeDataFree(common);
-  return quantizeCalibrated({ ...common, config, windows: calibration.windows });
+  return quantizeCalibrated({
+    ...common,
+    config,
+    windows: calibration.windows,
+    ...(replaced === undefined ? {} : { awq: { items, replaced } }),
+  });
 }
 
 function makeRecord(

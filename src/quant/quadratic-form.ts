@@ -67,6 +67,18 @@ export async function quadraticForm(
   }
 }
 
+/** The same from H itself, for a Hessian that is not factored. */
+export async function exactForm(engine: Engine, hessian: Hessian, d: MatrixView): Promise<number> {
+  const scope = new TensorScope(engine);
+  try {
+    const forms = scope.create([d.rows], 'quadratic form', { zero: true });
+    addExactForms(engine, hessian, { d, forms, scope });
+    return Math.max(0, sumReals(await readReals(engine, forms)));
+  } finally {
+    scope.dispose();
+  }
+}
+
 /** Takes the damping's part, shift·‖d‖², out of losses summed with the damped H. */
 export async function undamped(
   engine: Engine,

@@ -44,4 +44,6 @@ export interface QuantStats {
   readonly refined: number;
   /** Groups along K. */
   readonly groups: number;
+  /** AWQ: exponent of the input factors; 0 where nothing was scaled. */
+  readonly alpha?: number;
 }
