@@ -11,7 +11,7 @@ export function planItems(
 ): readonly ModelItem[] {
   const orderOf = new Map(linears.map((linear, order) => [linear.name, order]));
   const ranked = linears.map((linear, order) => ({
-    item: { kind: 'linear', linear } as ModelItem,
+    item: { kind: 'linear', linear },
     rank: [layerRank(linear.name), order, 0, 0],
   }));
   let position = 0;

@@ -200,9 +200,9 @@ async function tryOpenReader(
   }
 }
 
-function packedWeights({ modules, shape }: QuantizedReader): number {
+function packedWeights(reader: QuantizedReader): number {
   let weights = 0;
-  for (const module of modules) weights += product(shape(module));
+  for (const module of reader.modules) weights += product(reader.shape(module));
   return weights;
 }
 

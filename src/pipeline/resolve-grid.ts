@@ -1,5 +1,5 @@
 import { UserError } from '../core/errors.js';
-import type { Bits, Grid, GridSpec } from '../core/quantized-linear.js';
+import type { Grid, GridSpec } from '../core/quantized-linear.js';
 import { outputFormat } from '../export/formats/index.js';
 import type { FormatName, LinearShape, OutputFormat } from '../export/output-format.js';
 import { resolveGroupSize } from '../quant/index.js';
@@ -39,7 +39,7 @@ export function resolveGrid(
 ): ResolvedGrid | undefined {
   if (isCodebook(settings.method)) return undefined;
   const habits = formats.map(({ usualGrid }) => ({
-    bits: 4 as Bits,
+    bits: 4,
     groupSize: 128,
     symmetric: true,
     ...usualGrid,
@@ -67,9 +67,10 @@ export function gridForLinear(
   grid: ResolvedGrid,
   shape: LinearShape,
 ): GridSpec {
-  const dictated = formats.flatMap(({ name, nativeGrid }) =>
-    nativeGrid === undefined ? [] : [{ name, spec: nativeGrid(shape) }],
-  );
+  const dictated = formats.flatMap((format) => {
+    const spec = format.nativeGrid?.(shape);
+    return spec === undefined ? [] : [{ name: format.name, spec }];
+  });
   if (dictated.length === 0) {
     const rule = grid.symmetric ? 'symmetric' : 'asymmetric';
     return { rule, bits: grid.bits, groupSize: grid.groupSize };
