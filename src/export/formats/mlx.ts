@@ -5,6 +5,7 @@ import type { MlxScaleDType } from '../../formats/mlx/mlx-layer.js';
 import { encodeMlxLayer, mlxScaleDType, mlxShapeProblems } from '../../formats/mlx/mlx-layer.js';
 import type { PlannedTensor } from '../../formats/safetensors/shard-plan.js';
 import { bytesOf } from '../../io/byte-views.js';
+import type { JsonObject } from '../../io/json.js';
 import { jsonText, patchedConfigText } from '../config-text.js';
 import { createFolderFormat } from '../folder-format.js';
 import type { LinearShape, ModelToWrite, OutputFormat, PlannedLinear } from '../output-format.js';
@@ -90,15 +91,33 @@ function encode(module: string, record: QuantizedLinear, dtype: MlxScaleDType): 
   ]);
 }
 
-/** config.json with the settings under both names; mlx-lm reads `quantization`. */
+/** config.json with the settings under both names, mlx-lm reads `quantization`; the text is kept as patchedConfigText does. */
 function mlxConfigText(model: ModelToWrite): string {
   const settings = quantizationSettings(model);
   const { configText, configJson } = model;
-  if (Object.hasOwn(configJson, 'quantization'))
-    return jsonText({ ...configJson, quantization: settings, quantization_config: settings });
+  const added = { ...impliedKeys(model), quantization: settings };
+  if (Object.keys(added).some((key) => Object.hasOwn(configJson, key)))
+    return jsonText({ ...configJson, ...added, quantization_config: settings });
   const text = patchedConfigText(configText, configJson, settings);
-  const value = JSON.stringify(settings, null, 2).replaceAll('\n', '\n  ');
-  return `${text.slice(0, text.lastIndexOf('}')).trimEnd()},\n  "quantization": ${value}\n}\n`;
+  const lines = JSON.stringify(added, null, 2).slice(1, -1).trimEnd();
+  return `${text.slice(0, text.lastIndexOf('}')).trimEnd()},${lines}\n}\n`;
+}
+
+/**
+ * What config.json leaves to defaults that mlx-lm does not share: its llama, mistral and qwen2 do not know transformers 5's
+ * rope_parameters, its llama takes heads for tied and its qwen2 a theta of 10⁶ (mlx_lm/models/llama.py, qwen2.py).
+ */
+function impliedKeys({ config, configJson }: ModelToWrite): JsonObject {
+  const { rope, tieWordEmbeddings, numKeyValueHeads } = config;
+  const implied: [string, unknown][] = [
+    ['rope_theta', rope.theta],
+    ['rope_scaling', rope.scaling.type === 'default' ? undefined : configJson.rope_parameters],
+    ['tie_word_embeddings', tieWordEmbeddings],
+    ['num_key_value_heads', numKeyValueHeads],
+  ];
+  return Object.fromEntries(
+    implied.filter(([key, value]) => (configJson[key] ?? null) === null && value !== undefined),
+  );
 }
 
 type Settings = Record<string, unknown>;
@@ -147,15 +166,23 @@ const DTYPE_NAMES: Readonly<Record<MlxScaleDType, string>> = {
   F32: 'float32',
 };
 
-function notes({ configJson, items }: ModelToWrite): string[] {
+function notes({ config, configJson, items }: ModelToWrite): string[] {
   const modelDType = configJson.dtype ?? configJson.torch_dtype;
   const dtypes = new Set(
     items.flatMap((item) => (item.kind === 'linear' ? [DTYPE_NAMES[scaleDTypeOf(item.linear.grid)]] : [])),
   );
   const other = [...dtypes].filter((dtype) => dtype !== modelDType);
-  return other.length === 0 || typeof modelDType !== 'string'
-    ? []
-    : [
-        `scales are ${other.join(' and ')} in a ${modelDType} model, so that they are exact: mlx computes its activations in float32`,
-      ];
+  const windows = new Set(config.slidingWindows.filter((window) => window !== undefined));
+  return [
+    ...(other.length === 0 || typeof modelDType !== 'string'
+      ? []
+      : [
+          `scales are ${other.join(' and ')} in a ${modelDType} model, so that they are exact: mlx computes its activations in float32`,
+        ]),
+    ...(windows.size === 0
+      ? []
+      : [
+          `mlx-lm knows no sliding window for ${config.modelType}: beyond ${[...windows].join(' and ')} tokens its answers are not those of the model`,
+        ]),
+  ];
 }

@@ -4,6 +4,7 @@ import { mlxFormat } from '../../../src/export/formats/mlx.js';
 import type { ModelItem, ModelToWrite } from '../../../src/export/output-format.js';
 import { createMemoryFolder } from '../../../src/io/memory-folder.js';
 import { parseJson, readText } from '../../../src/io/json.js';
+import { parseModelConfig } from '../../../src/model/index.js';
 import { modelToWrite } from '../model-to-write.js';
 
 const GRID: Extract<Grid, { kind: 'affine' | 'affine-min' }> = {
@@ -85,6 +86,32 @@ describe('mlxFormat', () => {
     expect(json.quantization_config).toEqual(settings);
     // The rest of the text is as it was: 1e-05 is no other number to us, but to strict readers.
     expect(text.startsWith(model.configText.slice(0, -1))).toBe(true);
+  });
+
+  it('spells out what mlx-lm would take for something else', async () => {
+    const rope = { rope_type: 'yarn', factor: 4, rope_theta: 50000, original_max_position_embeddings: 8 };
+    const model = modelToWrite({ linears: [], grid: GRID });
+    const configJson = { ...model.configJson, rope_parameters: rope, num_key_value_heads: null };
+    const config = parseModelConfig(configJson, 'config.json');
+    const { json } = await configOf({ ...model, config, configJson, configText: JSON.stringify(configJson) });
+    expect(json).toMatchObject({
+      rope_theta: 50000,
+      rope_scaling: rope,
+      rope_parameters: rope,
+      tie_word_embeddings: config.tieWordEmbeddings,
+      num_key_value_heads: 4,
+    });
+    expect(parseModelConfig(json, 'config.json')).toEqual(config);
+    const plain = await configOf(model);
+    expect(plain.json).toMatchObject({ rope_theta: 10000, num_key_value_heads: 4 });
+    expect(plain.json).not.toHaveProperty('rope_scaling');
+  });
+
+  it('tells of windows that mlx-lm does not know', async () => {
+    const model = modelToWrite({ linears: PATHS, grid: GRID });
+    const config = { ...model.config, modelType: 'mistral', slidingWindows: [11, undefined] };
+    const { notes } = await mlxFormat().plan({ ...model, config });
+    expect(notes.join()).toContain('no sliding window for mistral: beyond 11 tokens');
   });
 
   it('replaces settings that were there', async () => {
