@@ -10,7 +10,7 @@ export function planItems(
   linears: readonly PlannedLinear[],
 ): readonly ModelItem[] {
   const orderOf = new Map(linears.map((linear, order) => [linear.name, order]));
-  const ranked = linears.map((linear, order) => ({
+  const ranked: { item: ModelItem; rank: number[] }[] = linears.map((linear, order) => ({
     item: { kind: 'linear', linear },
     rank: [layerRank(linear.name), order, 0, 0],
   }));

@@ -149,7 +149,7 @@ async function planJob(options: ConvertModelOptions): Promise<ConvertJob> {
     items: convertedItems(opened, conversions, plainDType),
     skipped: [],
     sideFiles: copiedFiles(opened.files),
-    name: model.name,
+    name: opened.name,
     settings: { method: quantized?.format ?? 'none' },
     toolVersion: host.version,
     maxShardBytes: options.maxShardBytes,

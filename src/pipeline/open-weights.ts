@@ -12,6 +12,8 @@ import { openContainer, openQuantizedReader } from './readers/index.js';
 
 /** Weights and config of a model in any format, headers read and no weight yet. */
 export interface OpenedWeights {
+  /** The name in the container where it has one, else where the model was found. */
+  readonly name: string;
   /** config.json as parsed, and as it stands in the file. */
   readonly configJson: JsonObject;
   readonly configText: string;
@@ -43,6 +45,7 @@ export async function openWeights(model: ResolvedModel, signal?: AbortSignal): P
   const configJson = requireObject(parseJson(configText, config.name), config.name);
   const checkpoint = await openCheckpoint(model.files, signal);
   return {
+    name: model.name,
     configJson,
     configText,
     configFile: config.name,
@@ -53,15 +56,17 @@ export async function openWeights(model: ResolvedModel, signal?: AbortSignal): P
 }
 
 function fromContainer(model: ResolvedModel, container: ForeignModel): OpenedWeights {
-  const { configJson, checkpoint, quantized, tokenizer } = container;
+  const { configJson, checkpoint, quantized, tokenizer, generation } = container;
   const made: [string, JsonObject | undefined][] = [
     ['tokenizer.json', tokenizer?.tokenizer],
     ['tokenizer_config.json', tokenizer?.config],
+    ['generation_config.json', generation],
   ];
   const files = new Map(model.files);
   for (const [name, json] of made)
     if (json !== undefined && !files.has(name)) files.set(name, createTextSource(name, jsonText(json)));
   return {
+    name: container.name ?? model.name,
     configJson,
     configText: container.configText ?? jsonText(configJson),
     configFile: model.files.get('config.json')?.name ?? model.name,

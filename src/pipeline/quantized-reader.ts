@@ -40,4 +40,6 @@ export interface ForeignModel {
   readonly quantized: QuantizedReader | undefined;
   /** tokenizer.json and tokenizer_config.json where the container carries a tokenizer and the folder has no such file. */
   readonly tokenizer?: { readonly tokenizer: JsonObject; readonly config?: JsonObject } | undefined;
+  /** generation_config.json where the container says how to sample. */
+  readonly generation?: JsonObject | undefined;
 }

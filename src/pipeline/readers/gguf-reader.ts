@@ -9,6 +9,7 @@ import { openGgufFiles } from '../../formats/gguf/gguf-files.js';
 import type { GgufTensorInfo } from '../../formats/gguf/gguf-header.js';
 import { ggufArchitecture, isGgufArchitecture } from '../../formats/gguf/metadata/model-config.js';
 import { readGgufConfig } from '../../formats/gguf/metadata/read-config.js';
+import { readGgufSampling } from '../../formats/gguf/metadata/read-sampling.js';
 import { readGgufTokenizer } from '../../formats/gguf/metadata/read-tokenizer.js';
 import { ROPE_FREQS } from '../../formats/gguf/metadata/rope-freqs.js';
 import { headPermutation } from '../../formats/gguf/row-permutation.js';
@@ -61,6 +62,7 @@ export async function openGguf(
     checkpoint,
     quantized: blocks.size === 0 ? undefined : createReader(files, blocks),
     tokenizer: files.has('tokenizer.json') ? undefined : readTokenizer(gguf),
+    generation: readGgufSampling(gguf.metadata),
   };
 }
 
