@@ -36,6 +36,7 @@ import type { QuantizeSettings } from './quantize-settings.js';
 import { commandText, flatSettings, isCalibrated } from './quantize-settings.js';
 import { createQuantizeRows } from './quantize-table-rows.js';
 import { describeSource } from './source-record.js';
+import { canStream, streamDataFree } from './stream-data-free.js';
 import { streamed } from './streamed-model.js';
 import { createStopwatch } from './stopwatch.js';
 import type { Stopwatch } from './stopwatch.js';
@@ -199,7 +200,12 @@ function produceParts(job: QuantizeJob): AsyncGenerator<FinishedPart, void, unde
   const { engine, signal, onProgress } = options;
   const { source, config } = streamed(opened, engine, signal);
   const common = { engine, source, linears: plan.linears, signal, onProgress };
-  if (calibration === undefined) return quantizeDataFree(common);
+  if (calibration === undefined) {
+    const { checkpoint } = opened;
+    return plan.linears.every(canStream)
+      ? streamDataFree({ ...common, checkpoint })
+      : quantizeDataFree(common);
+  }
   return quantizeCalibrated({
     ...common,
     config,

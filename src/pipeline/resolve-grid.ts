@@ -38,12 +38,9 @@ export function resolveGrid(
   formats: readonly OutputFormat[],
 ): ResolvedGrid | undefined {
   if (isCodebook(settings.method)) return undefined;
-  const habits = formats.map(({ usualGrid }) => ({
-    bits: 4,
-    groupSize: 128,
-    symmetric: true,
-    ...usualGrid,
-  }));
+  const habits = formats.map(({ usualGrid }): ResolvedGrid => {
+    return { bits: 4, groupSize: 128, symmetric: true, ...usualGrid };
+  });
   const fitsZeros = settings.method === 'hqq';
   if (fitsZeros && settings.symmetric === true)
     throw new UserError('hqq fits zero points, a symmetric grid has none to fit', {
