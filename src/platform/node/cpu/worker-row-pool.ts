@@ -15,7 +15,7 @@ const MAX_SHARE_BYTES = 16 * 2 ** 20;
 /** Measured on 2 cores: waking a worker and hearing from it, and copying one byte there or back. */
 const WAKE_NS = 150_000;
 const COPY_NS_PER_BYTE = 0.3;
-/** Least share of the single-thread time to be saved before threads are used. */
+/** Least share of the single-thread time to be saved before threads are used; by streaming kernels, on this thread. */
 const LEAST_GAIN = 0.25;
 
 /**
@@ -46,7 +46,8 @@ class WorkerRowPool implements RowPool {
     const parts = this.workers + 1;
     if (rows < parts) return undefined;
     const overhead = WAKE_NS + shareBytes(operands, rows) * (this.workers / parts) * COPY_NS_PER_BYTE;
-    if (cost * (this.workers / parts) - overhead < LEAST_GAIN * cost) return undefined;
+    const gain = STREAMING_KERNELS.has(name) ? cost - overhead : cost * (this.workers / parts) - overhead;
+    if (gain < LEAST_GAIN * cost) return undefined;
     return this.spread(name, fields, operands, rows);
   }
 
