@@ -91,7 +91,7 @@ describe('gguf-f16', () => {
   });
 });
 
-/** What a conversion hands to a writer: tables and linears as they were read. */
+/** What a conversion hands to a writer: everything as it was read out of the file alone. */
 function rewritten(model: Awaited<ReturnType<typeof open>>, like: ModelToWrite): ModelToWrite {
   const { checkpoint, quantized } = model;
   if (quantized === undefined) throw new Error('codes expected');
@@ -110,7 +110,15 @@ function rewritten(model: Awaited<ReturnType<typeof open>>, like: ModelToWrite):
       rank(a.kind === 'linear' ? a.linear.name : a.tensor.name) -
       rank(b.kind === 'linear' ? b.linear.name : b.tensor.name),
   );
-  return { ...like, items };
+  const { configJson, tokenizer, generation, name } = model;
+  const sideFiles = new Map(
+    Object.entries({
+      'tokenizer.json': tokenizer?.tokenizer,
+      'tokenizer_config.json': tokenizer?.config,
+      'generation_config.json': generation,
+    }).map(([file, json]) => [file, createTextSource(file, JSON.stringify(json ?? {}))]),
+  );
+  return { ...like, items, sideFiles, configJson, config: parseModelConfig(configJson), name: name ?? '' };
 }
 
 describe('block types', () => {
