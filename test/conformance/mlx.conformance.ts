@@ -11,6 +11,8 @@ import { BUNDLED, ROOT, halfbyte, runPeer, runScript, withFolder } from './peers
  */
 const MAX_NMSE_F32 = 1e-6;
 const MAX_NMSE_NATIVE = 1e-4;
+/** Folders of mlx-lm have scales in bfloat16, so mlx computes every sum in it: measured 5e-4 where float32 gives 2e-13. */
+const MAX_NMSE_ALL_BF16 = 2e-3;
 const TINY = join(ROOT, 'test/fixtures/tiny');
 const TINY_MODELS = readdirSync(TINY, { withFileTypes: true }).flatMap((entry) =>
   entry.isDirectory() ? [entry.name] : [],
@@ -49,11 +51,11 @@ async function check(
   return result as unknown as MlxResult;
 }
 
-function expectSame(result: MlxResult): void {
+function expectSame(result: MlxResult, maxNative = MAX_NMSE_NATIVE): void {
   expect(result.modules).toBeGreaterThan(0);
   expect(result.weights).toMatchObject({ modules: result.modules, problems: [], differing: 0 });
   expect(result.nmse_f32).toBeLessThanOrEqual(MAX_NMSE_F32);
-  expect(result.nmse_native).toBeLessThanOrEqual(MAX_NMSE_NATIVE);
+  expect(result.nmse_native).toBeLessThanOrEqual(maxNative);
 }
 
 const quantize = (model: string, out: string, ...flags: readonly string[]): Promise<unknown> =>
@@ -150,7 +152,7 @@ describe('folders that mlx-lm made', () => {
       const model = join(folder, 'model');
       const sizes = ['--bits', bits, '--group-size', groupSize, ...flags];
       await runPeer('mlx_check.py', ['make', model, '--model', BUNDLED, ...sizes]);
-      expectSame(await check(folder, model));
+      expectSame(await check(folder, model), MAX_NMSE_ALL_BF16);
       const again = join(folder, 'again');
       await halfbyte('convert', model, '--to', 'mlx', '--out', again);
       const [theirs, ours] = [await numbersOf(folder, model), await numbersOf(folder, again)];
