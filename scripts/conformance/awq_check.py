@@ -12,6 +12,7 @@ own unpacking of every module, its scales widened to float32, against WEIGHTS (s
 import argparse
 import importlib.util
 import json
+import math
 import os
 import shutil
 import sys
@@ -84,15 +85,22 @@ def load(folder):
     return model.eval()
 
 
+def mean_loss(logits, ids):
+    """Mean negative log-likelihood of each next token, in nats."""
+    return torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten()).item()
+
+
 def compare_logits(model, recorded):
+    ids = recorded["input_ids"].long()
     with torch.no_grad():
-        logits = model(input_ids=recorded["input_ids"].long(), use_cache=False).logits.double()
+        logits = model(input_ids=ids, use_cache=False).logits.double()
     expected = recorded["logits"].double()
     if not (torch.isfinite(logits).all() and torch.isfinite(expected).all()):
         raise SystemExit("logits are not finite")
     return {
         "nmse": (((logits - expected) ** 2).sum() / (expected**2).sum()).item(),
         "same_top": (logits.argmax(-1) == expected.argmax(-1)).double().mean().item(),
+        "perplexity_change": math.exp(mean_loss(logits, ids) - mean_loss(expected, ids)) - 1,
     }
 
 

@@ -12,6 +12,7 @@ nearest; group size -1 is strategy "channel".
 
 import argparse
 import json
+import math
 import shutil
 import sys
 from pathlib import Path
@@ -83,15 +84,22 @@ def load(folder, dtype):
     return model.eval()
 
 
+def mean_loss(logits, ids):
+    """Mean negative log-likelihood of each next token, in nats."""
+    return torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten()).item()
+
+
 def compare_logits(model, recorded):
+    ids = recorded["input_ids"].long()
     with torch.no_grad():
-        logits = model(input_ids=recorded["input_ids"].long(), use_cache=False).logits.double()
+        logits = model(input_ids=ids, use_cache=False).logits.double()
     expected = recorded["logits"].double()
     if not (torch.isfinite(logits).all() and torch.isfinite(expected).all()):
         raise SystemExit("logits are not finite")
     return {
         "nmse": (((logits - expected) ** 2).sum() / (expected**2).sum()).item(),
         "same_top": (logits.argmax(-1) == expected.argmax(-1)).double().mean().item(),
+        "perplexity_change": math.exp(mean_loss(logits, ids) - mean_loss(expected, ids)) - 1,
     }
 
 

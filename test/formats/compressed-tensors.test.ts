@@ -187,6 +187,27 @@ describe('variants of other programs', () => {
   });
 });
 
+// Written by compressed-tensors 0.15, which still packed act-order groups; what it decompressed them to.
+it('g_idx means what the library that wrote it says', () => {
+  const layer: StoredPackedLayer = {
+    packed: stored('p', 'I32', [2, 2], Uint32Array.of(0x42771c41, 0x2e53782d, 0xf1fbbff0, 0xd0f37dcf)),
+    scale: stored('s', 'F32', [2, 2], Float32Array.of(0.25, 0.5, 0.125, 0.25)),
+    zeroPoint: stored('z', 'I32', [1, 2], Uint32Array.of(0x89, 0xf5)),
+    shape: stored('h', 'I64', [2], BigInt64Array.of(2n, 16n)),
+    gIdx: stored(
+      'g',
+      'I32',
+      [16],
+      Int32Array.from({ length: 16 }, (_, k) => k % 2),
+    ),
+  };
+  const record = decodePackedLayer(layer, { bits: 4, groupSize: 8, symmetric: false });
+  expect([...dequantizeLinear(record)]).toEqual([
+    ...[-2, -0.5, 0.75, -2, -0.5, 1, -1.75, -0.5, 1, -1.5, -0.25, 1, -1.5, 0, 1.25, -1.5],
+    ...[-1, 0, 0.875, -1, 0.375, 0, -0.875, 0, 0.875, -0.75, 0.625, -2, -0.625, 0, -1, -0.5],
+  ]);
+});
+
 describe('what does not fit', () => {
   const record = makeAffine({ n: 6, k: 32, bits: 4, groupSize: 8 }, 13);
   const layer = storedLayer(encodePackedLayer(record, 'l', { symmetric: false, scaleDType: 'F16' }), record);
