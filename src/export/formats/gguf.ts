@@ -65,8 +65,10 @@ function gridProblems(format: GgufFormatName, grid: Grid, shape: LinearShape): s
   if (typeof type !== 'string') return [...type];
   if ((shape.name !== undefined && isTable(shape.name)) || mayHold(format, type, shape.inFeatures)) return [];
   const wanted = linearType(format, shape.inFeatures);
+  const own = `gguf-${type.toLowerCase()}`;
+  const advice = Object.hasOwn(GGUF_TARGETS, own) ? `: use ${own}` : ', which no format of ours is made of';
   return [
-    `${format} holds ${wanted} blocks for ${shape.inFeatures} columns, these codes are ${type}: use gguf-${type.toLowerCase()}`,
+    `${format} holds ${wanted} blocks for ${shape.inFeatures} columns, these codes are ${type}${advice}`,
   ];
 }
 
