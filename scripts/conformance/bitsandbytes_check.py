@@ -1,14 +1,17 @@
 """Compares a bitsandbytes folder of ours with what bitsandbytes and transformers make of the same model on the CPU.
 
-`check DIR --model MODEL --expected LOGITS`: every tensor of DIR, to the byte, against what Params4bit serializes for the
-linears of MODEL (any block size); then transformers loads DIR, and its logits, in the folder's dtype and with everything
-in float32, against LOGITS (safetensors with `input_ids` [B, T] and `logits` F32 [B, T, V]).
+JOBS is a JSON file with a list of jobs, done in order by one process (starting PyTorch costs more than a job):
 
-`compare DIR OTHER`: the tensors of two folders, by name, dtype, shape and bytes.
+`{"verb": "check", "folder", "model", "expected"}`: every tensor of the folder, to the byte, against what Params4bit
+serializes for the linears of the model (any block size); then transformers loads the folder, and its logits, in the
+folder's dtype and with everything in float32, against `expected` (safetensors with `input_ids` [B, T] and `logits`
+F32 [B, T, V]); without `expected` the tensors alone.
 
-`make DIR --model MODEL --codebook nf4 [--no-double-quant]`: transformers quantizes MODEL itself and saves it.
+`{"verb": "compare", "folder", "other"}`: the tensors of two folders, by name, dtype, shape and bytes.
 
-    python bitsandbytes_check.py check DIR --model MODEL --expected logits.safetensors
+`{"verb": "make", "folder", "model", "codebook", "doubleQuant"}`: transformers quantizes the model itself and saves it.
+
+    python bitsandbytes_check.py JOBS
 """
 
 import argparse
@@ -24,7 +27,7 @@ import bitsandbytes as bnb
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 
 def read_tensors(folder):
@@ -101,62 +104,56 @@ def nmse(model, recorded):
     return (((logits - expected) ** 2).sum() / (expected**2).sum()).item()
 
 
-def check(options):
-    recorded = load_file(options.expected)
-    ours, expected = expected_tensors(options.folder, options.model)
-    native = json.loads((options.folder / "config.json").read_text())["quantization_config"]["bnb_4bit_compute_dtype"]
-    model = load(options.folder, torch.float32)
+def check(job):
+    folder = Path(job["folder"])
+    ours, expected = expected_tensors(folder, Path(job["model"]))
+    same = {"tensors": len(ours), "differing": differences(ours, expected)}
+    if "expected" not in job:
+        return same
+    recorded = load_file(job["expected"])
+    native = json.loads((folder / "config.json").read_text())["quantization_config"]["bnb_4bit_compute_dtype"]
+    model = load(folder, torch.float32)
     return {
-        "tensors": len(ours),
-        "differing": differences(ours, expected),
+        **same,
         "linears": len(linears_of(model)),
         "nmse_f32": nmse(model, recorded),
         "native": native,
-        "nmse_native": nmse(load(options.folder, getattr(torch, native)), recorded),
+        "nmse_native": nmse(load(folder, getattr(torch, native)), recorded),
     }
 
 
-def make(options):
+def compare(job):
+    ours, theirs = read_tensors(Path(job["folder"])), read_tensors(Path(job["other"]))
+    return {"tensors": len(ours), "differing": differences(ours, theirs)}
+
+
+def make(job):
     settings = BitsAndBytesConfig(
         load_in_4bit=True,
-        bnb_4bit_quant_type=options.codebook,
-        bnb_4bit_use_double_quant=options.double_quant,
+        bnb_4bit_quant_type=job["codebook"],
+        bnb_4bit_use_double_quant=job["doubleQuant"],
         bnb_4bit_compute_dtype=torch.bfloat16,
     )
-    model = AutoModelForCausalLM.from_pretrained(options.model, quantization_config=settings, device_map="cpu", dtype="auto")
-    model.save_pretrained(options.folder)
+    model = AutoModelForCausalLM.from_pretrained(
+        job["model"], quantization_config=settings, device_map="cpu", dtype="auto"
+    )
+    model.save_pretrained(job["folder"])
+    AutoTokenizer.from_pretrained(job["model"]).save_pretrained(job["folder"])
     return {"linears": len(linears_of(model))}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    verbs = parser.add_subparsers(dest="verb", required=True)
-    checker = verbs.add_parser("check")
-    checker.add_argument("folder", type=Path)
-    checker.add_argument("--model", type=Path, required=True)
-    checker.add_argument("--expected", required=True)
-    comparer = verbs.add_parser("compare")
-    comparer.add_argument("folder", type=Path)
-    comparer.add_argument("other", type=Path)
-    maker = verbs.add_parser("make")
-    maker.add_argument("folder", type=Path)
-    maker.add_argument("--model", type=Path, required=True)
-    maker.add_argument("--codebook", choices=["nf4", "fp4"], default="nf4")
-    maker.add_argument("--no-double-quant", dest="double_quant", action="store_false")
-    options = parser.parse_args()
+    parser.add_argument("jobs", type=Path)
+    jobs = json.loads(parser.parse_args().jobs.read_text())
     # From 32,768 blocks on, the mean behind double quantization depends on the number of threads: one is the rule.
     torch.set_num_threads(1)
     # Libraries print banners on stdout; stdout is for the JSON alone.
     stdout, sys.stdout = sys.stdout, sys.stderr
-    if options.verb == "check":
-        result = check(options)
-    elif options.verb == "make":
-        result = make(options)
-    else:
-        ours, theirs = read_tensors(options.folder), read_tensors(options.other)
-        result = {"tensors": len(ours), "differing": differences(ours, theirs)}
+    verbs = {"check": check, "compare": compare, "make": make}
+    results = [verbs[job["verb"]](job) for job in jobs]
     sys.stdout = stdout
-    print(json.dumps(result))
+    print(json.dumps({"results": results}))
 
 
 if __name__ == "__main__":

@@ -151,6 +151,6 @@ function notes(model: ModelToWrite): string[] {
   );
   if (crossing.length === 0) return [];
   return [
-    `blocks of ${crossing.length} linears cross row ends (${crossing[0].name} has ${crossing[0].inFeatures} columns): bitsandbytes 0.50 dequantizes such weights wrongly on CPUs with AVX-512 or NEON, rightly on GPUs; a block size that divides the columns avoids it`,
+    `blocks of ${crossing.length} linears cross row ends (${crossing[0].name} has ${crossing[0].inFeatures} columns): bitsandbytes 0.50 computes wrongly with such weights or fails on CPUs with AVX-512 or NEON, not on GPUs; a block size that divides the columns avoids it`,
   ];
 }
