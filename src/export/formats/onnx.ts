@@ -35,6 +35,8 @@ export function onnxFormat(name: OnnxFormatName): OutputFormat {
         `const generator = await pipeline('text-generation', 'path/to/this/folder', { dtype: '${dtype}' });`,
         '```',
         '',
+        'One prompt at a time, or prompts padded on the right: GroupQueryAttention counts the tokens of a row and takes them to stand at its beginning.',
+        '',
         `onnxruntime loads \`onnx/model_${dtype}.onnx\` directly; onnxruntime-genai reads \`genai_config.json\`.`,
       ].join('\n'),
     },

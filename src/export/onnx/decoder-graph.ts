@@ -66,13 +66,17 @@ export function buildDecoderGraph(
   });
 }
 
+/**
+ * The table is widened before rows are taken: WebGPU devices without float16, for which q4 is made, refuse to gather from a
+ * float16 table (measured: onnxruntime-web 1.31 on SwiftShader), and a tied head needs the wide table anyway.
+ */
 function embed({ builder, compute, weights }: GraphContext): string {
-  const rows = builder.add('/model/embed_tokens', 'Gather', {
-    inputs: [EMBEDDING, 'input_ids'],
+  const stored = weights.tensors.get(EMBEDDING)?.type;
+  const table = stored === compute ? EMBEDDING : builder.widen(EMBEDDING, ONNX_TYPES[compute]);
+  return builder.add('/model/embed_tokens', 'Gather', {
+    inputs: [table, 'input_ids'],
     attributes: { axis: { int: 0 } },
   });
-  const stored = weights.tensors.get(EMBEDDING)?.type;
-  return stored === compute ? rows : builder.cast('/model/embed_tokens', rows, ONNX_TYPES[compute]);
 }
 
 interface ResidualSpec {

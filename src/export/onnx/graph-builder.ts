@@ -18,6 +18,7 @@ export interface NodeSpec {
 /** Collects nodes and small constants; value names follow node names, as exporters write them. */
 export class GraphBuilder {
   readonly nodes: OnnxNode[] = [];
+  private readonly widened = new Map<string, string>();
   private readonly constants = new Map<string, OnnxTensor>();
 
   /** Adds a node called `path/opType`; resolves to the name of its first output. */
@@ -47,6 +48,15 @@ export class GraphBuilder {
 
   cast(path: string, input: string, to: OnnxTypeCode): string {
     return this.add(path, 'Cast', { inputs: [input], attributes: { to: { int: to.code } } });
+  }
+
+  /** An initializer in the type of the computation; runtimes widen it once, when they load the graph. */
+  widen(weight: string, to: OnnxTypeCode): string {
+    const known = this.widened.get(weight);
+    if (known !== undefined) return known;
+    const name = this.cast(`/${weight}`, weight, to);
+    this.widened.set(weight, name);
+    return name;
   }
 
   graph(parts: Omit<OnnxGraph, 'nodes'>): OnnxGraph {

@@ -83,8 +83,7 @@ function dense(
   const tensor = weights.tensors.get(weight);
   if (tensor === undefined) throw new Bug(`internal: the graph has no initializer "${weight}"`);
   const [outFeatures, inFeatures] = tensor.dims;
-  const stored =
-    tensor.type === compute ? weight : builder.cast(`${path}/weight`, weight, ONNX_TYPES[compute]);
+  const stored = tensor.type === compute ? weight : builder.widen(weight, ONNX_TYPES[compute]);
   const rows = builder.add(`${path}/rows`, 'Reshape', { inputs: [input, builder.int64([-1, inFeatures])] });
   const product = builder.add(path, 'Gemm', { inputs: [rows, stored], attributes: { transB: { int: 1 } } });
   const lengths = builder.add(`${path}/lengths`, 'Shape', { inputs: ['input_ids'] });
