@@ -43,7 +43,7 @@ interface QuantizeFlags extends CommonOptions, EngineOptions {
   readonly groupAwareOrder?: boolean;
   readonly staticGroups?: boolean;
   readonly damp: number;
-  readonly range: 'minmax' | 'mse';
+  readonly range?: 'minmax' | 'mse';
   readonly refine: number;
   readonly calib?: string;
   readonly samples: number;
@@ -145,9 +145,10 @@ function addGridOptions(command: Command): void {
       DEFAULTS.damp,
     )
     .addOption(
-      new Option('--range <rule>', 'how a group finds its range')
-        .choices(['minmax', 'mse'])
-        .default(DEFAULTS.range),
+      new Option(
+        '--range <rule>',
+        'how a group finds its range (default: mse for gguf blocks, else minmax)',
+      ).choices(['minmax', 'mse']),
     )
     .option(
       '--refine <sweeps>',
@@ -277,13 +278,15 @@ function refuseMisplaced(flags: QuantizeFlags): void {
       'uses no calibration',
       '--method gptq',
     );
+  if (method === 'hqq')
+    refuse(misplaced([['--range', flags.range !== undefined]]), 'fits its own', '--method rtn');
   if (isCodebook(method))
     refuse(
       misplaced([
         ['--bits', flags.bits !== undefined && flags.bits !== 4],
         ['--group-size', flags.groupSize !== undefined],
         ['--sym or --asym', flags.sym === true || flags.asym === true],
-        ['--range', flags.range !== DEFAULTS.range],
+        ['--range', flags.range !== undefined],
       ]),
       'has a codebook of 4 bits and blocks',
       '--block-size',

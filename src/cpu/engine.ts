@@ -1,10 +1,11 @@
 import { Bug, DeviceError } from '../core/errors.js';
 import { product } from '../core/dims.js';
-import type { Engine, EngineInfo, HostArray, MemoryUse } from '../engine/engine.js';
+import type { CreateOptions, Engine, EngineInfo, HostArray, MemoryUse } from '../engine/engine.js';
 import type { CodebookOps } from '../engine/codebook.js';
 import type { LinalgOps } from '../engine/linalg.js';
 import type { NnOps } from '../engine/nn.js';
 import type { QuantOps } from '../engine/quant.js';
+import type { HqqOps } from '../engine/hqq.js';
 import type { QuantizeGroupsOps } from '../engine/quantize-groups.js';
 import { TENSOR_DTYPE_BYTES } from '../engine/tensor.js';
 import type { Tensor, TensorDType } from '../engine/tensor.js';
@@ -14,6 +15,7 @@ import type { OpContext } from './op-context.js';
 import { createCodebookOps } from './ops-codebook.js';
 import { createLinalgOps } from './ops-linalg.js';
 import { createNnOps } from './ops-nn.js';
+import { createHqqOps } from './ops-hqq.js';
 import { createQuantOps } from './ops-quant.js';
 import { createQuantizeGroupsOps } from './ops-quantize-groups.js';
 import { OperationQueue } from './queue.js';
@@ -53,13 +55,14 @@ export function createCpuEngine(options: CpuEngineOptions): Engine {
     ...createQuantOps(core.context),
     ...createCodebookOps(core.context),
     ...createQuantizeGroupsOps(core.context),
+    ...createHqqOps(core.context),
   });
 }
 
 /** Tensors, order and memory; the operations come beside it. */
 class CpuCore implements Omit<
   Engine,
-  keyof LinalgOps | keyof NnOps | keyof QuantOps | keyof CodebookOps | keyof QuantizeGroupsOps
+  keyof LinalgOps | keyof NnOps | keyof QuantOps | keyof CodebookOps | keyof QuantizeGroupsOps | keyof HqqOps
 > {
   readonly info: EngineInfo;
   readonly maxTensorBytes: number;
@@ -94,12 +97,7 @@ class CpuCore implements Omit<
     };
   }
 
-  create(
-    shape: readonly number[],
-    dtype: TensorDType,
-    label: string,
-    _options: { readonly zero?: boolean } = {},
-  ): Tensor {
+  create(shape: readonly number[], dtype: TensorDType, label: string, options: CreateOptions = {}): Tensor {
     this.assertUsable();
     const length = product(shape);
     if (!Number.isSafeInteger(length) || shape.some((dim) => dim < 0))
@@ -109,13 +107,14 @@ class CpuCore implements Omit<
         `tensor ${label} [${shape.join(', ')}] ${dtype} needs ${length * TENSOR_DTYPE_BYTES[dtype]} bytes, the largest tensor has ${this.maxTensorBytes}`,
         { advice: 'give more memory, or cut the matrix into row panels' },
       );
-    const { precision } = this.options;
+    const { precision, rowPool } = this.options;
+    const shared = options.staging === true && rowPool !== undefined;
     const tensor = new CpuTensor(shape, dtype, label, length * elementBytes(dtype, precision), this.context);
     this.meter.reserve(tensor.bytes, label);
     this.live.add(tensor);
     this.queue.push(() => {
       // New typed arrays are zero, so `zero` costs nothing extra here.
-      tensor.data = allocateHost(dtype, precision, length);
+      tensor.data = allocateHost(dtype, precision, length, shared);
       this.meter.allocated(tensor.bytes);
     });
     return tensor;

@@ -9,6 +9,7 @@ import { quantizeGroups } from './quant/quantize-groups.js';
 import type { QuantizeGroupsArgs } from './quant/quantize-groups.js';
 import { quantizeNearest } from './quant/quantize-nearest.js';
 import { refineBlock } from './quant/refine-block.js';
+import { hqqZeros } from './quant/hqq-zeros.js';
 import { superBlockRange } from './quant/super-block-range.js';
 import type { RowScratch } from './row-scratch.js';
 
@@ -21,6 +22,7 @@ const KERNELS = {
   'refine-block': refineBlock,
   'group-range': groupRange,
   'super-block-range': superBlockRange,
+  'hqq-zeros': hqqZeros,
   'quantize-nearest': quantizeNearest,
   'quantize-groups': (args: QuantizeGroupsArgs, scratch: RowScratch): void => {
     if (scratch.simd()?.quantizeGroups(args) !== true) quantizeGroups(args);
@@ -61,6 +63,7 @@ export const ROW_OPERANDS: {
     zeros: 'in',
   },
   'group-range': { w: 'in', scales: 'out', zeros: 'out' },
+  'hqq-zeros': { w: 'in', scales: 'in', zeros: 'inout' },
   'super-block-range': { w: 'in', scales: 'out', zeros: 'out', blocks: 'out' },
   'quantize-groups': { w: 'in', packed: 'out', scales: 'out', zeros: 'out', nonFinite: 'out' },
   'codebook-blocks': { w: 'in', codes: 'out', absmax: 'out' },

@@ -2,11 +2,22 @@ import type { CodebookOps } from './codebook.js';
 import type { LinalgOps } from './linalg.js';
 import type { NnOps } from './nn.js';
 import type { QuantOps } from './quant.js';
+import type { HqqOps } from './hqq.js';
 import type { QuantizeGroupsOps } from './quantize-groups.js';
 import type { Tensor, TensorDType } from './tensor.js';
 
 /** What `read` resolves to, by dtype: f32 gives the engine's precision; f16 and bf16 give raw bits. */
 export type HostArray = Float32Array | Float64Array | Uint32Array | Uint16Array | Uint8Array;
+
+export interface CreateOptions {
+  /** Contents are zero instead of unspecified. */
+  readonly zero?: boolean;
+  /**
+   * The tensor will be written from the host and read back many times: an engine may keep it where all its threads reach it
+   * without copies.
+   */
+  readonly staging?: boolean;
+}
 
 /** Facts about an engine for reports and for `doctor`; plain data. */
 export interface EngineInfo {
@@ -48,17 +59,12 @@ export interface MemoryUse {
  *
  * Determinism: the same calls with the same data on the same adapter give the same bits.
  */
-export interface Engine extends LinalgOps, NnOps, QuantOps, CodebookOps, QuantizeGroupsOps {
+export interface Engine extends LinalgOps, NnOps, QuantOps, CodebookOps, QuantizeGroupsOps, HqqOps {
   readonly info: EngineInfo;
   /** Largest tensor in bytes; bigger matrices are cut into row panels by the caller (planRowPanels). */
   readonly maxTensorBytes: number;
 
-  create(
-    shape: readonly number[],
-    dtype: TensorDType,
-    label: string,
-    options?: { readonly zero?: boolean },
-  ): Tensor;
+  create(shape: readonly number[], dtype: TensorDType, label: string, options?: CreateOptions): Tensor;
   /**
    * Copies host data into the tensor from element `offset` on; the array may be reused at once. f32 accepts Float32Array
    * and Float64Array; u32 Uint32Array; f16/bf16 Uint16Array (raw bits); u8 Uint8Array; every dtype accepts raw

@@ -114,7 +114,7 @@ export class PanelQuantizer {
     const found = this.tensors.get(key);
     if (found !== undefined && found.shape[0] >= elems) return found;
     if (found !== undefined) this.engine.free(found);
-    const made = this.engine.create([elems], dtype, `panel ${name}`);
+    const made = this.engine.create([elems], dtype, `panel ${name}`, { staging: true });
     this.tensors.set(key, made);
     return made;
   }

@@ -1,6 +1,6 @@
 import type { DType } from '../core/dtype.js';
 import { UserError } from '../core/errors.js';
-import type { CodebookName } from '../core/quantized-linear.js';
+import type { CodebookName, GridSpec } from '../core/quantized-linear.js';
 import type { OutputFormat, PlannedLinear } from '../export/output-format.js';
 import type { Checkpoint } from '../formats/safetensors/checkpoint.js';
 import { listOffenders } from '../io/list-offenders.js';
@@ -104,17 +104,23 @@ function planLinear(site: LinearSite, { settings, formats, grid, sourceDType }: 
       spec: { method: codebook, blockSize, doubleQuant },
     };
   }
+  const own = gridForLinear(settings, formats, grid, site);
   const spec: QuantSpec = {
-    ...gridForLinear(settings, formats, grid, site),
+    ...own,
     method: method === 'gptq' ? 'gptq' : 'rtn',
     order: settings.order,
     staticGroups: settings.staticGroups,
     damp: settings.damp,
-    range: settings.range,
+    range: method === 'hqq' ? 'hqq' : (settings.range ?? usualRange(own)),
     refine: settings.refine,
     minZero: 0,
   };
   return { ...base, grid: gridOfSpec(spec, site), spec };
+}
+
+/** Block grids without a zero point of their own gain by a search; measured in quant/README.md. */
+function usualRange({ rule }: GridSpec): 'minmax' | 'mse' {
+  return rule === 'signed' || rule === 'min' ? 'mse' : 'minmax';
 }
 
 /** A linear goes to the engine whole, in the checkpoint's dtype. */

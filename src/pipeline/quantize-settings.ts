@@ -24,7 +24,8 @@ export interface QuantizeSettings {
   readonly order: QuantSpec['order'];
   readonly staticGroups: boolean;
   readonly damp: number;
-  readonly range: QuantSpec['range'];
+  /** Undefined: mse for grids of signed scales or real minima (GGUF's Q4_0, Q4_1 …), else minmax. */
+  readonly range?: 'minmax' | 'mse' | undefined;
   readonly refine: number;
   /** Calibration windows. */
   readonly samples: number;
@@ -50,7 +51,6 @@ export const DEFAULT_SETTINGS: QuantizeSettings = {
   order: 'natural',
   staticGroups: false,
   damp: 0.01,
-  range: 'minmax',
   refine: 0,
   samples: 128,
   seqLen: 2048,
@@ -85,7 +85,7 @@ export function flatSettings(
     method,
     ...(grid === undefined
       ? { bits: 4, blockSize: settings.blockSize, doubleQuant: settings.doubleQuant }
-      : { ...grid, range: settings.range }),
+      : { ...grid, ...(settings.range === undefined ? {} : { range: settings.range }) }),
     ...(method === 'gptq'
       ? {
           order: settings.order,
@@ -137,7 +137,7 @@ export function commandText({ model, settings, formats, grid, calibration }: Com
   add(settings.order === 'group-aware', '--group-aware-order');
   add(settings.staticGroups, '--static-groups');
   add(settings.damp !== base.damp, `--damp ${settings.damp}`);
-  add(settings.range !== base.range, `--range ${settings.range}`);
+  add(settings.range !== undefined, `--range ${settings.range}`);
   add(settings.refine !== base.refine, `--refine ${settings.refine}`);
   if (isCalibrated(settings.method)) {
     add(calibration !== undefined, `--calib ${calibration ?? ''}`);

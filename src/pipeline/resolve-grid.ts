@@ -23,7 +23,8 @@ function usualFormat({ method, symmetric }: QuantizeSettings): FormatName {
     case 'awq':
       return 'awq';
     case 'hqq':
-      return 'gptq_v2';
+      // Fitted zeros are real numbers, which GPTQ's layout cannot hold.
+      return 'mlx';
     case 'gptq':
     case 'rtn':
       return symmetric === false ? 'gptq_v2' : 'gptq';
@@ -69,10 +70,17 @@ export function gridForLinear(
     return spec === undefined ? [] : [{ name: format.name, spec }];
   });
   if (dictated.length === 0) {
-    const rule = grid.symmetric ? 'symmetric' : 'asymmetric';
-    return { rule, bits: grid.bits, groupSize: grid.groupSize };
+    const { bits, groupSize } = grid;
+    const minima: Grid = gridOfSpec({ ...DATA_FREE, rule: 'min', bits, groupSize }, shape);
+    const holdMinima = formats.every((format) => format.problems(minima, shape).length === 0);
+    if (settings.method === 'hqq' && holdMinima) return { rule: 'min', bits, groupSize };
+    return { rule: grid.symmetric ? 'symmetric' : 'asymmetric', bits, groupSize };
   }
   const [{ name, spec }] = dictated;
+  if (settings.method === 'hqq' && spec.rule !== 'min')
+    throw new UserError(`hqq fits zero points, ${name} has none of its own`, {
+      advice: 'use gguf-q4_1 or mlx, or another --method',
+    });
   const other = dictated.find((entry) => !sameGrid(entry.spec, spec));
   if (other !== undefined)
     throw new UserError(`${name} and ${other.name} need codes on different grids`, {
@@ -93,12 +101,18 @@ export function gridForLinear(
   return spec;
 }
 
+/** What gridOfSpec asks besides the grid, for methods without a column loop. */
+const DATA_FREE = { method: 'rtn', order: 'natural', staticGroups: false } as const;
+
 function sameGrid(a: GridSpec, b: GridSpec): boolean {
   return a.rule === b.rule && a.bits === b.bits && a.groupSize === b.groupSize;
 }
 
 /** What a format will be asked to hold when a linear is quantized by `spec`. */
-export function gridOfSpec(spec: Omit<QuantSpec, 'minZero'>, { inFeatures }: LinearShape): Grid {
+export function gridOfSpec(
+  spec: Pick<QuantSpec, 'rule' | 'bits' | 'groupSize' | 'method' | 'order' | 'staticGroups'>,
+  { inFeatures }: LinearShape,
+): Grid {
   const { rule, bits } = spec;
   if (rule === 'q4_k' || rule === 'q6_k') return { kind: 'k-quant', type: rule };
   const groupSize = resolveGroupSize(spec, inFeatures);

@@ -39,9 +39,15 @@ export function rangeGroups(
   const { spec, w, groupSize, grid, firstGroup, importance } = options;
   const { rule, range, minZero } = spec;
   const { bits, scales, zeros, blocks } = grid;
-  if (!isKQuant(rule))
-    engine.groupRange({ w, bits, groupSize, rule, range, minZero, scales, zeros, firstGroup, importance });
-  else if (blocks !== undefined) {
+  if (!isKQuant(rule)) {
+    const start = range === 'hqq' ? 'minmax' : range;
+    engine.groupRange({
+      ...{ w, bits, groupSize, rule, minZero, scales, zeros, firstGroup, importance },
+      range: start,
+    });
+    const zeroKind = rule === 'min' ? 'half-min' : 'integer';
+    if (range === 'hqq') engine.hqqZeros({ w, bits, groupSize, zeroKind, scales, zeros, firstGroup });
+  } else if (blocks !== undefined) {
     const firstBlock = (firstGroup * K_QUANTS[rule].subBlock) / SUPER_BLOCK;
     engine.superBlockRange({ type: rule, w, importance, scales, zeros, blocks, firstBlock });
   }

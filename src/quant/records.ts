@@ -10,7 +10,8 @@ export interface QuantSpec extends GridSpec {
   readonly staticGroups: boolean;
   /** Damping as a share of the mean diagonal of H. */
   readonly damp: number;
-  readonly range: 'minmax' | 'mse';
+  /** hqq: minmax, then zeros fitted by half-quadratic quantization; rules asymmetric and min. */
+  readonly range: 'minmax' | 'mse' | 'hqq';
   /** Refinement sweeps after GPTQ (quant/README.md section 2, step 9); 0 for none. */
   readonly refine: number;
   /** Smallest zero point the target format can hold; for the rule asymmetric. */

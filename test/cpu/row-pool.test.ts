@@ -68,6 +68,14 @@ const ARGS: { readonly [Name in RowKernelName]: () => RowKernelArgs<Name> } = {
     scales: reals(2),
     zeros: reals(2),
   }),
+  'hqq-zeros': () => ({
+    w: reals(COLS),
+    bits: 4,
+    groupSize: 12,
+    zeroKind: 'half-min',
+    scales: reals(2),
+    zeros: reals(2),
+  }),
   'super-block-range': () => ({
     type: 'q4_k',
     w: reals(256),
@@ -133,6 +141,25 @@ describe('worker row pool', () => {
     expect(args).toEqual(copy);
     expect(args).not.toEqual(untouched);
     expect(Object.keys(ROW_OPERANDS[name]).length).toBeGreaterThan(1);
+  });
+
+  it('lets workers use operands in shared memory where they are', async () => {
+    const args = ARGS['quantize-groups']();
+    const copy = structuredClone(args);
+    const scales = new Float32Array(new SharedArrayBuffer(args.scales.data.byteLength));
+    const packed = new Uint32Array(new SharedArrayBuffer(args.packed.data.byteLength));
+    scales.set(args.scales.data);
+    packed.set(args.packed.data);
+    const placed = {
+      ...args,
+      scales: { ...args.scales, data: scales },
+      packed: { ...args.packed, data: packed },
+    };
+    await pool.run('quantize-groups', placed, 1e12);
+    runRowKernel('quantize-groups', copy, new RowScratch());
+    expect(Array.from(scales)).toEqual(Array.from(copy.scales.data));
+    expect(Array.from(packed)).toEqual(Array.from(copy.packed.data));
+    expect(placed.zeros).toEqual(copy.zeros);
   });
 
   it('leaves cheap work and single rows to the caller', () => {

@@ -64,6 +64,9 @@ function gridsOf(
   if (rule === 'q4_k' || rule === 'q6_k') {
     if (K_QUANTS[rule].subBlock !== groupSize) throw new Error(`sub-blocks of ${groupSize}`);
     superBlockRange({ type: rule, w, costs, scales, zeros, blocks: row(2) });
-  } else groupRange({ w, bits, groupSize, rule, range, minZero, costs, scales, zeros });
+  } else {
+    if (range === 'hqq') throw new Error('no oracle for hqq here');
+    groupRange({ w, bits, groupSize, rule, range, minZero, costs, scales, zeros });
+  }
   return Array.from(scales.data, (scale, i) => ({ scale, zero: zeros.data[i] }));
 }
