@@ -20,17 +20,25 @@ export function elementBytes(dtype: TensorDType, precision: Precision): number {
   }
 }
 
-export function allocateHost(dtype: TensorDType, precision: Precision, length: number): HostArray {
+/** `shared`: in memory that other threads can see; the matrix library refuses such. */
+export function allocateHost(
+  dtype: TensorDType,
+  precision: Precision,
+  length: number,
+  shared = false,
+): HostArray {
+  const bytes = length * elementBytes(dtype, precision);
+  const memory = shared ? new SharedArrayBuffer(bytes) : new ArrayBuffer(bytes);
   switch (dtype) {
     case 'f32':
-      return precision === 'f64' ? new Float64Array(length) : new Float32Array(length);
+      return precision === 'f64' ? new Float64Array(memory) : new Float32Array(memory);
     case 'u32':
-      return new Uint32Array(length);
+      return new Uint32Array(memory);
     case 'f16':
     case 'bf16':
-      return new Uint16Array(length);
+      return new Uint16Array(memory);
     case 'u8':
-      return new Uint8Array(length);
+      return new Uint8Array(memory);
   }
 }
 

@@ -23,7 +23,12 @@ export function rowOperands(
 
 /** Bytes of shared memory that `rows` rows of the operands need. */
 export function shareBytes(operands: RowOperands, rows: number): number {
-  return operands.reduce((sum, [, matrix]) => sum + operandBytes(matrix, rows), 0);
+  return operands.reduce((sum, [, matrix]) => sum + (isShared(matrix) ? 0 : operandBytes(matrix, rows)), 0);
+}
+
+/** Whether every thread sees the operand where it is. */
+function isShared({ data }: AnyMatrix): boolean {
+  return data.buffer instanceof SharedArrayBuffer;
 }
 
 function operandBytes(matrix: AnyMatrix, rows: number): number {
@@ -40,7 +45,10 @@ export function ownRows(operands: RowOperands, start: number, rows: number): Rec
   );
 }
 
-/** The same operands as gapless matrices in shared memory, filled where the kernel reads them. */
+/**
+ * The same operands as gapless matrices in shared memory, filled where the kernel reads them; operands that are shared
+ * already stay where they are.
+ */
 export function sharedRows(
   operands: RowOperands,
   start: number,
@@ -50,6 +58,10 @@ export function sharedRows(
   const result: Record<string, AnyMatrix> = {};
   let offset = 0;
   for (const [name, matrix, access] of operands) {
+    if (isShared(matrix)) {
+      result[name] = { ...matrix, rows, offset: matrix.offset + start * matrix.stride };
+      continue;
+    }
     const data = elementsOn(matrix.data, memory, offset, rows * matrix.cols);
     if (access !== 'out') copyIn(matrix, start, rows, data);
     result[name] = { data, rows, cols: matrix.cols, offset: 0, stride: matrix.cols };
@@ -65,7 +77,7 @@ export function collectRows(
   shared: Readonly<Record<string, AnyMatrix>>,
 ): void {
   for (const [name, matrix, access] of operands) {
-    if (access === 'in') continue;
+    if (access === 'in' || isShared(matrix)) continue;
     const { data, rows, cols } = shared[name];
     if (matrix.stride === cols) {
       matrix.data.set(data, matrix.offset + start * cols);
