@@ -6,7 +6,7 @@
     llama_cpp.py LIBRARIES expected MODEL.gguf FOLDER                      FOLDER: what logits.ts wrote
     llama_cpp.py LIBRARIES divergence REFERENCE.gguf IDS.json MODEL.gguf…  one pass over all windows
     llama_cpp.py LIBRARIES generate MODEL.gguf IDS.json COUNT              greedy, one prompt a window
-    llama_cpp.py LIBRARIES quantize IN.gguf OUT.gguf TYPE [--pure] [--output-type T] [--table-type T]
+    llama_cpp.py LIBRARIES quantize IN.gguf OUT.gguf TYPE [--pure] [--requantize] [--output-type T] [--table-type T]
 
 Before the command: --threads N (1: on shared machines idle threads that spin cost more than they bring), --verbose (everything llama.cpp has to say, on the error stream).
 LIBRARIES is a folder with libllama*.so and libggml*.so, such as the one that node-llama-cpp brings.
@@ -38,6 +38,7 @@ def sum_statistics(reference, logits, targets):
         "reference_loss": float(-p[rows, targets].sum()),
         "targets": len(targets),
         "error": float(((logits.astype(np.float64) - reference) ** 2).sum()),
+        "elements": logits.size,
         "power": float((reference.astype(np.float64) ** 2).sum()),
         "agree": int((logits.argmax(-1) == reference.argmax(-1)).sum()),
     }
@@ -73,6 +74,7 @@ def compare(library, path, windows, reference, threads):
         "bytes": os.path.getsize(path),
         "kld": totals["kld"] / totals["tokens"],
         "nmse": totals["error"] / totals["power"],
+        "rmse": math.sqrt(totals["error"] / totals["elements"]),
         "perplexity": math.exp(totals["loss"] / totals["targets"]),
         "reference_perplexity": math.exp(totals["reference_loss"] / totals["targets"]),
         "same_top": totals["agree"] / totals["tokens"],
@@ -119,6 +121,7 @@ def run(args, library):
         args.target,
         args.type,
         pure=args.pure,
+        requantize=args.requantize,
         threads=args.threads,
         output_type=args.output_type,
         table_type=args.table_type,
@@ -157,6 +160,7 @@ def parse_arguments():
     quantize.add_argument("target")
     quantize.add_argument("type")
     quantize.add_argument("--pure", action="store_true")
+    quantize.add_argument("--requantize", action="store_true", help="take quantized tensors too; TYPE F32 dequantizes")
     quantize.add_argument("--output-type", choices=sorted(GGML_TYPES))
     quantize.add_argument("--table-type", choices=sorted(GGML_TYPES))
     return parser.parse_args()

@@ -36,6 +36,7 @@ FLASH_ATTENTION_OFF = 0
 # llama_model_params: the flags, of which vocab_only is the first and use_extra_bufts the third, after pointers.
 MODEL_FLAGS_AT = 72
 MODEL_FLAGS = bytes([0, 0, 1, 0, 0])
+EXTRA_BUFFERS = 2
 
 # llama_model_quantize_params: threads 0, file type, output and table type (both "none": the number of types), then
 # flags: allow_requantize, quantize_output_tensor, only_copy, pure.
@@ -140,9 +141,12 @@ class LlamaLibrary:
     def _load(self, path, vocab_only=False):
         params = self.c.llama_model_default_params()
         view = params.view()
-        # Where the flag is not found the whole model is loaded, which does as well where there are weights.
-        if vocab_only and bytes(view[MODEL_FLAGS_AT : MODEL_FLAGS_AT + len(MODEL_FLAGS)]) == MODEL_FLAGS:
-            view[MODEL_FLAGS_AT] = 1
+        # Where the flags are not found the whole model is loaded, which does as well where there are weights.
+        if bytes(view[MODEL_FLAGS_AT : MODEL_FLAGS_AT + len(MODEL_FLAGS)]) == MODEL_FLAGS:
+            view[MODEL_FLAGS_AT] = 1 if vocab_only else 0
+            # Weights as they lie in the file: the rearranged ones for AMX give NaN for Q8_0 and Q4_0 rows of 32 columns,
+            # also in files that llama.cpp quantized itself (seen in 0.5.0 on Sapphire Rapids).
+            view[MODEL_FLAGS_AT + EXTRA_BUFFERS] = 0
         model = self.c.llama_model_load_from_file(os.fsencode(path), params)
         if not model:
             self.fail(f"llama.cpp does not load {path}")
@@ -180,7 +184,7 @@ class LlamaLibrary:
     def vocabulary(self, path):
         return Vocabulary(self, self._load(path, vocab_only=True))
 
-    def quantize(self, source, target, kind, pure, threads, output_type, table_type):
+    def quantize(self, source, target, kind, *, pure, requantize, threads, output_type, table_type):
         params = self.c.llama_model_quantize_default_params()
         view = params.view()
         threads_now, _, output_now, table_now = struct.unpack_from("<4i", view, 0)
@@ -189,6 +193,7 @@ class LlamaLibrary:
         output = output_now if output_type is None else GGML_TYPES[output_type]
         table = table_now if table_type is None else GGML_TYPES[table_type]
         struct.pack_into("<4i", view, 0, threads, FILE_TYPES[kind], output, table)
+        view[16] = 1 if requantize else 0
         view[19] = 1 if pure else 0
         if self.c.llama_model_quantize(os.fsencode(source), os.fsencode(target), ctypes.addressof(params)) != 0:
             self.fail(f"llama.cpp does not quantize {source} to {kind}")
