@@ -17,7 +17,13 @@ const NOT_COPIED_EXTENSIONS = [
   '.tar',
   '.gz',
 ];
-const WRITTEN_BY_US = new Set(['config.json', 'quantize_config.json', 'readme.md', 'halfbyte.json']);
+const WRITTEN_BY_US = new Set([
+  'config.json',
+  'quantize_config.json',
+  'genai_config.json',
+  'readme.md',
+  'halfbyte.json',
+]);
 /** Sub-folders that loaders read beside the weights; others hold other formats of the same model. */
 const KEPT_FOLDERS = ['additional_chat_templates/'];
 
