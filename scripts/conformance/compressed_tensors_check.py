@@ -1,6 +1,6 @@
 """Loads a compressed-tensors folder with transformers on the CPU and compares it with what halfbyte says about it.
 
-`check DIR --expected LOGITS --weights WEIGHTS`: logits of transformers in float32 and bfloat16 against LOGITS
+`check DIR --expected LOGITS --weights WEIGHTS`: logits of transformers in float32 and float16 against LOGITS
 (safetensors with `input_ids` [B, T] and `logits` F32 [B, T, V]); and the library's own decompression of every
 packed module, its scales widened to float32, against WEIGHTS (safetensors, F32 [N, K] by name of the weight).
 
@@ -105,13 +105,12 @@ def compare_logits(model, recorded):
 
 def check(options):
     recorded = load_file(options.expected)
-    result = {
+    # Not bfloat16: its own rounding costs random models 2e-4 to 3e-4 of NMSE, whatever the weights.
+    return {
         "weights": compare_weights(options.folder, options.weights),
         "float32": compare_logits(load(options.folder, torch.float32), recorded),
+        "float16": compare_logits(load(options.folder, torch.float16), recorded),
     }
-    if not options.only_float32:
-        result["bfloat16"] = compare_logits(load(options.folder, torch.bfloat16), recorded)
-    return result
 
 
 def make(options):
@@ -155,7 +154,6 @@ def main():
     checker.add_argument("folder", type=Path)
     checker.add_argument("--expected", required=True)
     checker.add_argument("--weights", required=True)
-    checker.add_argument("--only-float32", action="store_true")
     maker = verbs.add_parser("make")
     maker.add_argument("folder", type=Path)
     maker.add_argument("--model", type=Path, required=True)

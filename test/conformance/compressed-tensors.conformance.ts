@@ -12,7 +12,7 @@ import { BUNDLED, ROOT, runPeer, withFolder } from './peers.js';
 const SCRIPT = 'compressed_tensors_check.py';
 const TINY = join(ROOT, 'test/fixtures/tiny');
 const MAX_NMSE_F32 = 1e-6;
-const MAX_NMSE_BF16 = 1e-4;
+const MAX_NMSE_F16 = 1e-4;
 const MAX_PERPLEXITY_CHANGE = 0.002;
 
 interface CheckResult {
@@ -23,7 +23,7 @@ interface CheckResult {
     readonly scale_dtypes: string[];
   };
   readonly float32: { readonly nmse: number; readonly perplexity_change: number };
-  readonly bfloat16: { readonly nmse: number };
+  readonly float16: { readonly nmse: number };
 }
 
 async function check(scratch: string, model: string, reference = model): Promise<CheckResult> {
@@ -35,7 +35,7 @@ function expectSame(result: CheckResult): void {
   expect(result.weights).toMatchObject({ problems: [], differing: 0 });
   expect(result.float32.nmse).toBeLessThanOrEqual(MAX_NMSE_F32);
   expect(Math.abs(result.float32.perplexity_change)).toBeLessThanOrEqual(MAX_PERPLEXITY_CHANGE);
-  expect(result.bfloat16.nmse).toBeLessThanOrEqual(MAX_NMSE_BF16);
+  expect(result.float16.nmse).toBeLessThanOrEqual(MAX_NMSE_F16);
 }
 
 const OURS: readonly { readonly name: string; readonly model: string; readonly flags: readonly string[] }[] =
@@ -78,7 +78,7 @@ describe('compressed-tensors folders in transformers', () => {
       await quantize(BUNDLED, join(folder, 'a'), '--format', 'compressed-tensors', '--group-size', '32');
       await quantize(BUNDLED, join(folder, 'b'), '--format', 'compressed-tensors');
       const result = await check(folder, join(folder, 'a'), join(folder, 'b'));
-      expect(result.float32.nmse).toBeGreaterThan(MAX_NMSE_BF16);
+      expect(result.float32.nmse).toBeGreaterThan(MAX_NMSE_F16);
     });
   });
 
