@@ -32,6 +32,7 @@ export function awqFormat(): OutputFormat {
         'transformers loads AWQ folders through GPTQModel (`pip install gptqmodel`); vLLM and AutoAWQ read them too.',
       ].join('\n'),
     },
+    usualGrid: { symmetric: false },
     problems,
     check,
     tensors,

@@ -29,6 +29,7 @@ export function mlxFormat(): OutputFormat {
         'Needs `pip install mlx-lm` (on Linux also `mlx-cpu`).',
       ].join('\n'),
     },
+    usualGrid: { groupSize: 64 },
     problems: mlxProblems,
     tensors: mlxTensors,
     encode: ({ name, grid }, record) => encode(name, record, scaleDTypeOf(grid)),

@@ -20,6 +20,7 @@ export function onnxFormat(name: OnnxFormatName): OutputFormat {
   const compute: ComputeType = name === 'onnx-q4' ? 'F32' : 'F16';
   return {
     name,
+    usualGrid: { groupSize: 32 },
     problems: (grid, shape) => onnxProblems(name, compute, { grid, shape }),
     plan: async (model) => {
       check(name, model);
