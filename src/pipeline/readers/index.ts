@@ -1,4 +1,5 @@
 import { FormatError, UserError } from '../../core/errors.js';
+import { isAwqConfig } from '../../formats/awq/awq-config.js';
 import type { Checkpoint } from '../../formats/safetensors/checkpoint.js';
 import type { JsonObject } from '../../io/json.js';
 import { describeJson, isJsonObject } from '../../io/json.js';
@@ -29,6 +30,8 @@ export async function openQuantizedReader(
       file,
     });
   const method = quantization.quant_method ?? quantization.method;
+  // AutoAWQ's first folders name no method.
+  if (method === undefined && isAwqConfig(quantization)) return openAwqReader(quantization, checkpoint, file);
   // mlx-lm writes no method, but its own key beside the common one.
   if (method === undefined && isJsonObject(config.quantization))
     return openMlxReader(config, checkpoint, file);
