@@ -21,6 +21,11 @@ import { BUNDLED, halfbyte, npmPeers, ROOT, runNpmPeer, runPeer, runScript, with
  */
 const MAX_NMSE_F32 = 1e-6;
 const MAX_NMSE_INT8 = 1e-4;
+/**
+ * For k-quants llama.cpp rounds activations with one scale for 256 of them, not 32: 2.1e-4 measured for our Q4_K and Q6_K,
+ * and as much between files that llama.cpp quantized itself and their dequantized form.
+ */
+const MAX_NMSE_K_QUANTS = 4e-4;
 /** Tiny random models amplify the rounding of activations to 8 bits: 8e-4 measured on tiny/llama in Q8_0. */
 const MAX_NMSE_INT8_TINY = 5e-3;
 const MAX_PERPLEXITY_CHANGE = 0.002;
@@ -96,24 +101,29 @@ async function compareLogits(
   });
 }
 
+interface Check {
+  readonly file: string;
+  /** The folder it is in, for our own forward. */
+  readonly model: string;
+  readonly tokens: number;
+  /** Of the file as llama.cpp runs it. */
+  readonly maxNmse: number;
+  /** Judge the perplexity of the file as llama.cpp runs it, too. */
+  readonly perplexity: boolean;
+}
+
 /** As llama.cpp runs the file, and dequantized by it; gives the error of a logit in the first. */
-async function expectAgreement(
-  file: string,
-  model: string,
-  tokens: number,
-  maxNmse: number,
-): Promise<number> {
+async function expectAgreement({ file, model, tokens, maxNmse, perplexity }: Check): Promise<number> {
   return withFolder(async (scratch) => {
     const plain = join(scratch, 'f32.gguf');
     await llama('quantize', file, plain, 'F32', '--requantize');
     const [direct, dequantized] = await compareLogits([file, plain], model, tokens);
     expect(dequantized.nmse).toBeLessThanOrEqual(MAX_NMSE_F32);
     expect(direct.nmse).toBeLessThanOrEqual(maxNmse);
-    // The perplexity of random models, about 1000, says nothing once activations are rounded.
-    for (const { perplexity, reference_perplexity: expected } of maxNmse > MAX_NMSE_INT8
-      ? [dequantized]
-      : [direct, dequantized])
-      expect(Math.abs(perplexity / expected - 1)).toBeLessThanOrEqual(MAX_PERPLEXITY_CHANGE);
+    for (const judged of perplexity ? [direct, dequantized] : [dequantized])
+      expect(Math.abs(judged.perplexity / judged.reference_perplexity - 1)).toBeLessThanOrEqual(
+        MAX_PERPLEXITY_CHANGE,
+      );
     return direct.rmse;
   });
 }
@@ -167,7 +177,8 @@ describe('GGUF files in llama.cpp', () => {
     await withFolder(async (folder) => {
       const model = join(folder, 'model');
       const file = await write(BUNDLED, format, model);
-      const rmse = await expectAgreement(file, model, 128, MAX_NMSE_INT8);
+      const maxNmse = format.endsWith('_k') ? MAX_NMSE_K_QUANTS : MAX_NMSE_INT8;
+      const rmse = await expectAgreement({ file, model, tokens: 128, maxNmse, perplexity: true });
       const [prompt] = encodeWithOurs(BUNDLED, ['<s>The history of the city']);
       await expectSameText({ file, model, source: BUNDLED }, prompt, GREEDY_TOKENS, rmse);
     });
@@ -181,7 +192,14 @@ describe('GGUF files in llama.cpp', () => {
       for (const format of ['gguf-f16', 'gguf-q8_0', 'gguf-q4_0']) {
         const model = join(folder, format);
         const file = await write(source, format, model);
-        const rmse = await expectAgreement(file, model, tokens, MAX_NMSE_INT8_TINY);
+        const rmse = await expectAgreement({
+          file,
+          model,
+          tokens,
+          maxNmse: MAX_NMSE_INT8_TINY,
+          // That of random models, about 1000, says nothing once activations are rounded.
+          perplexity: false,
+        });
         const [ids] = encodeWithOurs(source, ['The he is']);
         const prompt = ids.slice(0, 4);
         const count = Math.min(GREEDY_TOKENS, tokens - prompt.length);
