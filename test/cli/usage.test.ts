@@ -12,7 +12,11 @@ describe('usage', () => {
     ['an unknown option', ['inspect', 'x', '--colour'], /unknown option '--colour'/],
     ['a missing --out', ['quantize', 'x'], /--out/],
     ['a missing argument', ['inspect'], /path/],
-    ['an impossible bit width', ['quantize', 'x', '--out', 'y', '--bits', '7'], /--bits.*One of 2, 3, 4, 5, 6, 8/s],
+    [
+      'an impossible bit width',
+      ['quantize', 'x', '--out', 'y', '--bits', '7'],
+      /--bits.*One of 2, 3, 4, 5, 6, 8/s,
+    ],
     ['a damping of 1', ['quantize', 'x', '--out', 'y', '--damp', '1'], /--damp.*between 0 and 1/s],
     ['a size that is none', ['quantize', 'x', '--out', 'y', '--gpu-memory', 'lots'], /--gpu-memory.*6GB/s],
     [

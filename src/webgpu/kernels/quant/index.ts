@@ -16,7 +16,9 @@ import { createRefineBlock } from './refine-block.js';
 import { createSuperBlockRange } from './super-block-range.js';
 
 /** Quantizer steps: ranges, codes, GPTQ's column loop, refinement, packing, codebooks. */
-export function createQuantKernels(context: KernelContext): QuantOps & CodebookOps & QuantizeGroupsOps & HqqOps {
+export function createQuantKernels(
+  context: KernelContext,
+): QuantOps & CodebookOps & QuantizeGroupsOps & HqqOps {
   return {
     ...createGroupRange(context),
     ...createSuperBlockRange(context),
