@@ -39,7 +39,8 @@ const EMBEDDING_MODULE = EMBEDDING_NAME.replace(/\.weight$/, '');
 export async function planConversions(options: PlanConversionsOptions): Promise<Conversion[]> {
   const { quantized, format, requantize, signal } = options;
   const found: Conversion[] = [];
-  const problems: string[] = [];
+  /** Modules by what is wrong with them: most share it. */
+  const problems = new Map<string, string[]>();
   for (const module of quantized.modules) {
     const grid = quantized.grid?.(module) ?? gridOf(await quantized.read(module, signal));
     const [outFeatures, inFeatures] = quantized.shape(module);
@@ -51,20 +52,26 @@ export async function planConversions(options: PlanConversionsOptions): Promise<
     else if (isTable || format.holdsPlain === true)
       found.push({ module, shape, grid, plan: { kind: 'expand' } });
     else {
-      problems.push(`${module} (${gridText(grid)}): ${reasons.join('; ')}`);
+      const problem = `${gridText(grid)}: ${reasons.join('; ')}`;
+      problems.set(problem, [...(problems.get(problem) ?? []), module]);
       if (!requantize) continue;
       const target = findTarget(format, module, shape, grid);
       found.push({ module, shape, grid: target.grid, plan: { kind: 'requantize', spec: target.spec } });
     }
   }
-  if (problems.length === 0 || requantize) return found;
+  if (problems.size === 0 || requantize) return found;
   const able = await holders(quantized, signal);
   throw new UserError(
-    `${format.name} cannot hold the codes of ${problems.length} linears exactly:${listOffenders(problems)}`,
+    `${format.name} cannot hold all codes exactly:${listOffenders([...problems].map(problemText))}`,
     {
       advice: `${able.length === 0 ? 'no format holds all of them: choose hf' : `choose one that holds them (${able.join(', ')})`}, or add --requantize to round them anew`,
     },
   );
+}
+
+function problemText([problem, modules]: [string, string[]]): string {
+  const more = modules.length > 1 ? ` and ${modules.length - 1} more` : '';
+  return `${modules[0]}${more}: ${problem}`;
 }
 
 /** The formats that hold every linear. */
