@@ -119,7 +119,10 @@ const out = join(flags.folder, 'out');
 const threads = String(availableParallelism());
 
 async function ours(device: 'cpu' | 'webgpu', target: Measured['target']): Promise<Measured> {
-  const method = target === 'NF4' ? ['--method', 'nf4'] : ['--method', 'rtn', '--format', 'gguf-q4_0'];
+  const method =
+    target === 'NF4'
+      ? ['--method', 'nf4']
+      : ['--method', 'rtn', '--range', 'minmax', '--format', 'gguf-q4_0'];
   const [command, args] = cli('quantize', checkpoint.folder, '--out', out, ...method);
   const where = device === 'cpu' ? 'cpu' : flags.adapter;
   const run = await watch(command, [...args, '--device', where, '--no-verify', '--overwrite', '--json']);

@@ -15,6 +15,19 @@ export interface ByteSource {
    * FormatError when the range lies outside the source or the bytes are not there; FetchError when a server fails.
    */
   read(offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array>;
+  /** As `read`, into all of `target`, for those who read much and keep nothing. Optional: see `readInto`. */
+  readInto?(offset: number, target: Uint8Array, signal?: AbortSignal): Promise<void>;
+}
+
+/** Reads bytes from `offset` on into all of `target`; by way of a copy where the source knows no better. */
+export async function readInto(
+  source: ByteSource,
+  offset: number,
+  target: Uint8Array,
+  signal?: AbortSignal,
+): Promise<void> {
+  if (source.readInto !== undefined) await source.readInto(offset, target, signal);
+  else target.set(await source.read(offset, target.byteLength, signal));
 }
 
 /** Throws FormatError unless [offset, offset + length) lies inside the source. Every implementation calls it first. */

@@ -2,7 +2,8 @@ import { throwIfAborted } from '../core/abort.js';
 import type { ProgressListener } from '../core/progress.js';
 import type { Hasher } from '../export/sha256.js';
 import type { ByteSource } from '../io/byte-source.js';
-import { streamChunks } from '../io/stream-chunks.js';
+import { readInto } from '../io/byte-source.js';
+import { DEFAULT_WINDOW_BYTES } from '../io/stream-chunks.js';
 import type { SourceRecord } from '../report/run-record.js';
 import type { OpenedModel } from './open-model.js';
 
@@ -33,14 +34,35 @@ export async function describeSource(options: SourceRecordOptions): Promise<Sour
   return { model: folderName(model.name), revision: null, sha256 };
 }
 
+function windowBytes({ size }: ByteSource): number {
+  return Math.min(DEFAULT_WINDOW_BYTES, size);
+}
+
 async function hashSource(
   source: ByteSource,
   { createHasher, signal }: SourceRecordOptions,
 ): Promise<string> {
   const hasher = createHasher();
-  for await (const bytes of streamChunks(source, 0, source.size, { signal })) {
+  const rooms = [new Uint8Array(windowBytes(source)), new Uint8Array(windowBytes(source))];
+  const start = async (offset: number): Promise<Uint8Array> => {
+    const [room] = rooms;
+    rooms.reverse();
+    const window = room.subarray(0, Math.min(room.byteLength, source.size - offset));
+    await readInto(source, offset, window, signal);
+    return window;
+  };
+  // The next window is read while one is hashed; a failure is met when the window's turn comes.
+  let ahead = start(0);
+  ahead.catch(() => undefined);
+  for (let done = 0; done < source.size;) {
+    const window = await ahead;
     throwIfAborted(signal);
-    hasher.update(bytes);
+    done += window.byteLength;
+    if (done < source.size) {
+      ahead = start(done);
+      ahead.catch(() => undefined);
+    }
+    hasher.update(window);
   }
   return hasher.digest();
 }

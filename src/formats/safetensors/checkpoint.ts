@@ -6,6 +6,7 @@
  */
 import { FormatError } from '../../core/errors.js';
 import type { ByteSource } from '../../io/byte-source.js';
+import { readInto } from '../../io/byte-source.js';
 import { listOffenders } from '../../io/list-offenders.js';
 import type { StreamOptions } from '../../io/stream-chunks.js';
 import { streamChunks } from '../../io/stream-chunks.js';
@@ -31,6 +32,8 @@ export interface Checkpoint {
   read(name: string, signal?: AbortSignal): Promise<Uint8Array>;
   /** Bytes [offset, offset + length) of a tensor. */
   readRange(name: string, range: ByteRange, signal?: AbortSignal): Promise<Uint8Array>;
+  /** Bytes of a tensor from `offset` on, into all of `target`. Optional: a caller without it copies what readRange gives. */
+  readRangeInto?(name: string, offset: number, target: Uint8Array, signal?: AbortSignal): Promise<void>;
   /** The bytes of a tensor in chunks of at most `windowBytes`. */
   stream(name: string, options?: StreamOptions): AsyncIterable<Uint8Array>;
 }
@@ -138,7 +141,10 @@ function makeCheckpoint({ files, ...facts }: CheckpointParts): Checkpoint {
     }
     return { info, source };
   };
-  const readRange: Checkpoint['readRange'] = async (name, { offset, length }, signal) => {
+  const locateRange = (
+    name: string,
+    { offset, length }: ByteRange,
+  ): { readonly source: ByteSource; readonly start: number } => {
     const { info, source } = locate(name);
     if (!(offset >= 0 && length >= 0 && offset + length <= info.end - info.begin)) {
       throw new FormatError(
@@ -146,7 +152,11 @@ function makeCheckpoint({ files, ...facts }: CheckpointParts): Checkpoint {
         { file: source.name, tensor: name },
       );
     }
-    return source.read(info.begin + offset, length, signal);
+    return { source, start: info.begin + offset };
+  };
+  const readRange: Checkpoint['readRange'] = async (name, range, signal) => {
+    const { source, start } = locateRange(name, range);
+    return source.read(start, range.length, signal);
   };
   return {
     ...facts,
@@ -156,6 +166,10 @@ function makeCheckpoint({ files, ...facts }: CheckpointParts): Checkpoint {
       return readRange(name, { offset: 0, length: end - begin }, signal);
     },
     readRange,
+    readRangeInto: async (name, offset, target, signal) => {
+      const { source, start } = locateRange(name, { offset, length: target.byteLength });
+      await readInto(source, start, target, signal);
+    },
     stream: (name, options = {}) => {
       const { info, source } = locate(name);
       return streamChunks(source, info.begin, info.end - info.begin, options);

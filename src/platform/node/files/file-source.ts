@@ -27,24 +27,31 @@ export async function openFileSource(path: string, name: string = path): Promise
       throwIfAborted(signal);
       checkRange(identity, offset, length);
       const bytes = allocate(length, name);
-      const handle = await open(path, 'r').catch((error: unknown) => {
-        throw fsError(error, 'read', path);
-      });
-      try {
-        const now = await handle.stat();
-        if (now.ino !== first.ino || now.size !== first.size || now.mtimeMs !== first.mtimeMs) {
-          throw new FormatError('the file was changed or replaced while it was being read', {
-            file: name,
-            advice: 'wait until nobody writes to it, then start again',
-          });
-        }
-        await fill(handle, { bytes, offset, name, signal });
-      } finally {
-        await handle.close();
-      }
+      await readInto(offset, bytes, signal);
       return bytes;
     },
+    readInto,
   };
+
+  async function readInto(offset: number, bytes: Uint8Array, signal?: AbortSignal): Promise<void> {
+    throwIfAborted(signal);
+    checkRange(identity, offset, bytes.byteLength);
+    const handle = await open(path, 'r').catch((error: unknown) => {
+      throw fsError(error, 'read', path);
+    });
+    try {
+      const now = await handle.stat();
+      if (now.ino !== first.ino || now.size !== first.size || now.mtimeMs !== first.mtimeMs) {
+        throw new FormatError('the file was changed or replaced while it was being read', {
+          file: name,
+          advice: 'wait until nobody writes to it, then start again',
+        });
+      }
+      await fill(handle, { bytes, offset, name, signal });
+    } finally {
+      await handle.close();
+    }
+  }
 }
 
 function allocate(length: number, name: string): Uint8Array<ArrayBuffer> {
