@@ -1,5 +1,5 @@
 /**
- * halfbyte: 16-bit checkpoints in, GPTQ folders out. Everything here is platform-free: engines, byte sources and output
+ * halfbyte: 16-bit checkpoints in, 4-bit models in every local runtime's format out. Everything here is platform-free: engines, byte sources and output
  * folders are passed in. `halfbyte/node` and `halfbyte/web` make them. scripts/library-example.mts is a whole program.
  *
  * @packageDocumentation
@@ -8,8 +8,14 @@
 // What a program calls.
 export type { CalibrationText, QuantizeModelOptions } from './pipeline/quantize-model.js';
 export { quantizeModel } from './pipeline/quantize-model.js';
-export type { QuantizeSettings } from './pipeline/quantize-settings.js';
-export { DEFAULT_SETTINGS } from './pipeline/quantize-settings.js';
+export type { Method, QuantizeSettings } from './pipeline/quantize-settings.js';
+export { DEFAULT_SETTINGS, METHODS } from './pipeline/quantize-settings.js';
+export type { ConvertModelOptions, ConvertReport } from './pipeline/convert-model.js';
+export { convertModel } from './pipeline/convert-model.js';
+export type { VerifyCheck, VerifyModelOptions, VerifyReport } from './pipeline/verify-model.js';
+export { verifyModel } from './pipeline/verify-model.js';
+export type { FormatName } from './export/output-format.js';
+export { FORMAT_NAMES } from './export/output-format.js';
 export type { EvaluateModelOptions } from './pipeline/evaluate-model.js';
 export { evaluateModel } from './pipeline/evaluate-model.js';
 export type { InspectReport, TensorRow } from './pipeline/inspect-model.js';
@@ -17,7 +23,7 @@ export { inspectModel } from './pipeline/inspect-model.js';
 export type { PipelineHost } from './pipeline/pipeline-host.js';
 
 // What comes back.
-export type { LayerRecord, QuantizeReport, SkippedRecord } from './report/quantize-report.js';
+export type { LayerRecord, OutputRecord, QuantizeReport, SkippedRecord } from './report/quantize-report.js';
 export type { CalibrationRecord, RunRecord, SourceRecord } from './report/run-record.js';
 export type { DivergenceSummary, Evaluation, EvaluationProtocol, ReferenceComparison } from './eval/index.js';
 
