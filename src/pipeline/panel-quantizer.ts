@@ -2,7 +2,7 @@ import { castElements, isCastSource } from '../core/cast-elements.js';
 import type { DType } from '../core/dtype.js';
 import { roundToF16 } from '../core/dtype.js';
 import { Bug } from '../core/errors.js';
-import type { AffineLinear, AffineMinLinear, Bits } from '../core/quantized-linear.js';
+import type { AffineLinear, AffineMinLinear, Bits, GridSpec } from '../core/quantized-linear.js';
 import { readReals } from '../engine/engine.js';
 import type { Engine, HostArray } from '../engine/engine.js';
 import type { RangeRule } from '../engine/quant.js';
@@ -27,6 +27,18 @@ export interface PanelGrid {
   /** Columns per group, a divisor of the columns. */
   readonly groupSize: number;
   readonly minZero: 0 | 1;
+}
+
+/** A grid for rows of K columns that one pass can round to; undefined for others. */
+export function panelGrid(
+  { rule, bits, groupSize }: GridSpec,
+  cols: number,
+  minZero: 0 | 1 = 0,
+): PanelGrid | undefined {
+  if (rule === 'q4_k' || rule === 'q6_k') return undefined;
+  const size = groupSize === -1 ? cols : groupSize;
+  if (size % 4 !== 0 || cols % size !== 0 || (cols * bits) % 32 !== 0) return undefined;
+  return { rule, bits, groupSize: size, minZero };
 }
 
 type AffineRecord = AffineLinear | AffineMinLinear;
@@ -67,7 +79,11 @@ export function beginRecord(
 export class PanelQuantizer {
   private readonly tensors = new Map<string, Tensor>();
 
-  constructor(private readonly engine: Engine) {}
+  /** `staging`: many panels will come. */
+  constructor(
+    private readonly engine: Engine,
+    private readonly use: { readonly staging: boolean },
+  ) {}
 
   /** Quantizes a panel into its rows of the record. NumericError naming the tensor and its first NaN or infinity. */
   async quantize(panel: Panel, { record, grid }: RecordInProgress): Promise<void> {
@@ -114,7 +130,7 @@ export class PanelQuantizer {
     const found = this.tensors.get(key);
     if (found !== undefined && found.shape[0] >= elems) return found;
     if (found !== undefined) this.engine.free(found);
-    const made = this.engine.create([elems], dtype, `panel ${name}`, { staging: true });
+    const made = this.engine.create([elems], dtype, `panel ${name}`, this.use);
     this.tensors.set(key, made);
     return made;
   }

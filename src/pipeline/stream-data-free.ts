@@ -14,7 +14,7 @@ import { quantizeCodebookLinear } from '../quant/codebook.js';
 import type { QuantSpec } from '../quant/records.js';
 import type { FinishedLinear } from './finished-part.js';
 import type { PanelGrid } from './panel-quantizer.js';
-import { beginRecord, engineArray, PanelQuantizer } from './panel-quantizer.js';
+import { beginRecord, engineArray, panelGrid, PanelQuantizer } from './panel-quantizer.js';
 import { PanelReader } from './panel-reader.js';
 import type { PanelRange } from './panel-reader.js';
 import type { CodebookSpec, LinearJob } from './plan-quantization.js';
@@ -42,11 +42,8 @@ export function canStream({ spec, inFeatures }: LinearJob): boolean {
   return spec.method === 'rtn' && gridOf(spec, inFeatures) !== undefined;
 }
 
-function gridOf({ rule, bits, groupSize, range, minZero }: QuantSpec, cols: number): PanelGrid | undefined {
-  if (range !== 'minmax' || rule === 'q4_k' || rule === 'q6_k') return undefined;
-  const size = groupSize === -1 ? cols : groupSize;
-  if (size % 4 !== 0 || cols % size !== 0 || (cols * bits) % 32 !== 0) return undefined;
-  return { rule, bits, groupSize: size, minZero };
+function gridOf(spec: QuantSpec, cols: number): PanelGrid | undefined {
+  return spec.range === 'minmax' ? panelGrid(spec, cols, spec.minZero) : undefined;
 }
 
 /** The linears in order, quantized. Errors: FormatError, NumericError naming the tensor, DeviceError, AbortError. */
@@ -63,7 +60,7 @@ async function* quantizeAll(options: StreamDataFreeOptions): AsyncGenerator<Fini
   const { engine, checkpoint, linears, signal, onProgress } = options;
   for (const job of linears) checkShape(checkpoint, job);
   const reader = new PanelReader(checkpoint, allPanels(options), signal);
-  const quantizer = new PanelQuantizer(engine);
+  const quantizer = new PanelQuantizer(engine, { staging: true });
   const run: Run = { ...options, reader, quantizer };
   try {
     for (const [done, job] of linears.entries()) {
