@@ -35,6 +35,7 @@ interface QuantizeFlags extends CommonOptions, EngineOptions {
   readonly format?: readonly FormatName[];
   readonly bits?: Bits;
   readonly groupSize?: number;
+  readonly perTensor?: boolean;
   readonly sym?: boolean;
   readonly asym?: boolean;
   readonly blockSize?: number;
@@ -126,6 +127,9 @@ function addGridOptions(command: Command): void {
       '--group-size <n>',
       'columns that share a scale: 16 to 1024, or -1 for one scale per output channel (default: 128, or what the format uses)',
       parseInteger({ min: -1 }),
+    )
+    .addOption(
+      new Option('--per-tensor', 'one scale for every whole matrix').conflicts(['groupSize', 'range']),
     )
     .addOption(new Option('--sym', 'symmetric grid (default, but for awq and hqq)').conflicts('asym'))
     .option('--asym', 'asymmetric grid with zero points')
@@ -226,6 +230,7 @@ function settingsOf(flags: QuantizeFlags): QuantizeSettings {
     formats: flags.format ?? [],
     bits: flags.bits,
     groupSize: flags.groupSize,
+    ...(flags.perTensor === true ? { perTensor: true } : {}),
     symmetric: flags.sym === true ? true : flags.asym === true ? false : undefined,
     blockSize: flags.blockSize ?? DEFAULTS.blockSize,
     doubleQuant: flags.doubleQuant,
@@ -284,7 +289,7 @@ function refuseMisplaced(flags: QuantizeFlags): void {
     refuse(
       misplaced([
         ['--bits', flags.bits !== undefined && flags.bits !== 4],
-        ['--group-size', flags.groupSize !== undefined],
+        ['--group-size or --per-tensor', flags.groupSize !== undefined || flags.perTensor === true],
         ['--sym or --asym', flags.sym === true || flags.asym === true],
         ['--range', flags.range !== undefined],
       ]),

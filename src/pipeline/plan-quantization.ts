@@ -107,6 +107,7 @@ function planLinear(site: LinearSite, { settings, formats, grid, sourceDType }: 
   const own = gridForLinear(settings, formats, grid, site);
   const spec: QuantSpec = {
     ...own,
+    ...(settings.perTensor === true ? { perTensor: true } : {}),
     method: method === 'gptq' ? 'gptq' : 'rtn',
     order: settings.order,
     staticGroups: settings.staticGroups,

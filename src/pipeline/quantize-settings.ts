@@ -15,6 +15,8 @@ export interface QuantizeSettings {
   readonly bits?: Bits | undefined;
   /** Columns per group, −1 for one group per output channel; undefined: what the formats use, else 128. */
   readonly groupSize?: number | undefined;
+  /** One scale for every whole matrix, written as one per output channel. */
+  readonly perTensor?: boolean;
   /** Undefined: what the formats use, else true. */
   readonly symmetric?: boolean | undefined;
   /** Elements per block of nf4 and fp4. */
@@ -85,7 +87,11 @@ export function flatSettings(
     method,
     ...(grid === undefined
       ? { bits: 4, blockSize: settings.blockSize, doubleQuant: settings.doubleQuant }
-      : { ...grid, ...(settings.range === undefined ? {} : { range: settings.range }) }),
+      : {
+          ...grid,
+          ...(settings.perTensor === true ? { perTensor: true } : {}),
+          ...(settings.range === undefined ? {} : { range: settings.range }),
+        }),
     ...(method === 'gptq'
       ? {
           order: settings.order,
@@ -131,7 +137,8 @@ export function commandText({ model, settings, formats, grid, calibration }: Com
     add(settings.blockSize !== base.blockSize, `--block-size ${settings.blockSize}`);
     add(!settings.doubleQuant, '--no-double-quant');
   } else if (!formats.some((format) => format.startsWith('gguf-'))) {
-    words.push(`--bits ${grid.bits} --group-size ${grid.groupSize}`, grid.symmetric ? '--sym' : '--asym');
+    const granularity = settings.perTensor === true ? '--per-tensor' : `--group-size ${grid.groupSize}`;
+    words.push(`--bits ${grid.bits} ${granularity}`, grid.symmetric ? '--sym' : '--asym');
   }
   add(settings.order === 'act', '--act-order');
   add(settings.order === 'group-aware', '--group-aware-order');

@@ -50,7 +50,10 @@ export function resolveGrid(
   return {
     bits: settings.bits ?? habits[0].bits,
     // The smallest habit: formats that like larger groups hold smaller ones too.
-    groupSize: settings.groupSize ?? Math.min(...habits.map((habit) => habit.groupSize)),
+    groupSize:
+      settings.perTensor === true
+        ? -1
+        : (settings.groupSize ?? Math.min(...habits.map((habit) => habit.groupSize))),
     symmetric: settings.symmetric ?? (!fitsZeros && habits.some((habit) => habit.symmetric)),
   };
 }

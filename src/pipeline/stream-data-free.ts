@@ -39,7 +39,7 @@ const LARGE_LINEAR_ELEMS = 2 ** 26;
 /** Whether a linear can be quantized row by row as it is read. */
 export function canStream({ spec, inFeatures }: LinearJob): boolean {
   if (!('rule' in spec)) return CODEBOOK_BLOCK_SIZES.some((size) => size === spec.blockSize);
-  return spec.method === 'rtn' && gridOf(spec, inFeatures) !== undefined;
+  return spec.method === 'rtn' && spec.perTensor !== true && gridOf(spec, inFeatures) !== undefined;
 }
 
 function gridOf(spec: QuantSpec, cols: number): PanelGrid | undefined {

@@ -25,6 +25,7 @@ import type { QuantizedWeight, QuantSpec, QuantStats } from './records.js';
 import { planRowChunks, WORK_BYTES } from './row-chunks.js';
 import type { RowChunk } from './row-chunks.js';
 import { resolveGroupSize, shapeProblems } from './shape.js';
+import { tensorRange } from './tensor-range.js';
 
 /** Refined codes whose loss is above the unrefined by more than this share are thrown away: more is not rounding. */
 const LOSS_NOISE = 1e-6;
@@ -99,6 +100,7 @@ export async function quantizeLinear(
         method === 'gptq' ? curvature?.factor : undefined,
         inFeatures,
       ),
+      tensorGrid: spec.perTensor === true ? await tensorRange(engine, weight, spec) : undefined,
       compare: options.compare !== false,
     };
     const blocks = createBlocks(options, scope);

@@ -21,6 +21,7 @@ import { refineRows } from './refine.js';
 import type { RowChunk } from './row-chunks.js';
 import { weightRows } from './row-chunks.js';
 import { rtnRows } from './rtn.js';
+import type { TensorGrid } from './tensor-range.js';
 
 /** A Hessian with its factor, or neither (data-free). */
 export interface Curvature {
@@ -45,6 +46,8 @@ export interface RowsJob {
   readonly positionOf: Tensor;
   /** f32 [K], in processing order: what an error in a column costs GPTQ; undefined where no range asks for it. */
   readonly costs: Tensor | undefined;
+  /** Set where the whole matrix shares one scale and zero. */
+  readonly tensorGrid: TensorGrid | undefined;
   /** Whether to work out rtnLoss and energy besides the loss. */
   readonly compare: boolean;
 }
@@ -135,7 +138,11 @@ async function rangeRows(
         blocks: blocks === undefined ? undefined : scope.create(blocks.shape, 'rtn super-blocks'),
       }
     : target.grid;
-  if (!dynamic || job.compare)
+  if (job.tensorGrid !== undefined) {
+    const { scale, zero } = job.tensorGrid;
+    engine.write(grid.scales, new Float32Array(chunk.rows).fill(scale));
+    engine.write(grid.zeros, new Float32Array(chunk.rows).fill(zero));
+  } else if (!dynamic || job.compare)
     rangeGroups(engine, {
       spec,
       w: matrices.work,

@@ -4,6 +4,8 @@ import type { GridSpec } from '../core/quantized-linear.js';
 /** How a linear layer is to be quantized; the names are those of the command line. */
 export interface QuantSpec extends GridSpec {
   readonly method: 'gptq' | 'rtn';
+  /** One scale and zero for the whole matrix (groupSize −1, range minmax, rules symmetric and asymmetric). */
+  readonly perTensor?: boolean;
   /** Processing order of the columns: as they are, act-order, or group-aware order. GPTQ only. */
   readonly order: 'natural' | 'act' | 'group-aware';
   /** All scales from the original weights before the column loop. */

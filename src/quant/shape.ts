@@ -39,12 +39,18 @@ export function groupSizeProblem(groupSize: number, rule: GridRule = 'symmetric'
   return `group size ${groupSize} is neither -1 nor a multiple of ${GROUP_MULTIPLE} from ${MIN_GROUP_SIZE} to ${MAX_GROUP_SIZE}`;
 }
 
+function isPlain(rule: GridRule): boolean {
+  return rule === 'symmetric' || rule === 'asymmetric';
+}
+
 /** What is wrong with the settings themselves, whatever the layer: every reason, or an empty list. */
 export function specProblems(spec: QuantSpec): string[] {
-  const { rule, bits, groupSize, order } = spec;
+  const { rule, bits, groupSize, order, range } = spec;
   const problems: string[] = [];
   const group = groupSizeProblem(groupSize, rule);
   if (group !== undefined) problems.push(group);
+  if (spec.perTensor === true && (groupSize !== -1 || range !== 'minmax' || !isPlain(rule)))
+    problems.push('one scale for the whole matrix needs group size -1, range minmax and a plain affine grid');
   if (!isKQuant(rule)) return problems;
   if (bits !== K_QUANTS[rule].bits)
     problems.push(`${bits} bits are not the ${K_QUANTS[rule].bits} of ${rule}`);

@@ -326,12 +326,13 @@ describe('resolveModel on disk', () => {
     writeFileSync(join(root, 'm', name), content);
   };
 
-  it('opens a folder without its hidden and foreign sub-folders', async () => {
+  it('opens a folder with the sub-folders that belong to models, and nothing hidden', async () => {
     for (const name of [
       'config.json',
       'x.safetensors',
       '.hidden',
       'onnx/a.onnx',
+      'other/b.json',
       'additional_chat_templates/t.jinja',
     ])
       write(name, name);
@@ -342,17 +343,24 @@ describe('resolveModel on disk', () => {
       'config.json',
       'x.safetensors',
       'additional_chat_templates/t.jinja',
+      'onnx/a.onnx',
     ]);
     expect(server.requests).toEqual([]);
   });
 
   it('opens one file beside its config, and no other weights', async () => {
-    for (const name of ['config.json', 'x.safetensors', 'y.safetensors', 'model.safetensors.index.json'])
+    const parts = ['p-00001-of-00002.gguf', 'p-00002-of-00002.gguf'];
+    for (const name of [
+      ...['config.json', 'x.safetensors', 'y.safetensors', 'model.safetensors.index.json', 'q.gguf'],
+      ...parts,
+    ])
       write(name, name);
     const model = await resolve(join(root, 'm', 'x.safetensors'));
     expect([...model.files.keys()]).toEqual(['config.json', 'x.safetensors']);
+    const split = await resolve(join(root, 'm', parts[1]));
+    expect([...split.files.keys()]).toEqual(['config.json', ...parts]);
     await expect(resolve(join(root, 'm', 'config.json'))).rejects.toThrow(
-      'a folder or a .safetensors file expected',
+      'a folder, a .safetensors or a .gguf file expected',
     );
   });
 

@@ -108,6 +108,22 @@ describeEngines('quantizeLinear', (make, { name }) => {
     expect(second).toEqual(first);
   });
 
+  for (const rule of ['symmetric', 'asymmetric'] as const)
+    it(`gives the whole matrix one ${rule} scale and zero when asked`, async () => {
+      const problem = problemOf({});
+      const spec = { ...DEFAULT_SPEC, groupSize: -1, rule, method: 'rtn', perTensor: true } as const;
+      const { linear } = await runQuantizer(engine, problem, spec);
+      const perRow = await runQuantizer(engine, problem, { ...spec, perTensor: false });
+      expect(new Set(linear.scales).size).toBe(1);
+      expect(new Set(linear.zeros).size).toBe(1);
+      // The widest row decides; with symmetric grids its own scale is the matrix's.
+      const widest = Math.max(...perRow.linear.scales);
+      if (rule === 'symmetric') expect(linear.scales[0]).toBe(widest);
+      else expect(linear.scales[0]).toBeGreaterThanOrEqual(widest);
+      const bound = linear.scales[0] * 0.5001;
+      for (const error of residual(problem, linear)) expect(Math.abs(error)).toBeLessThanOrEqual(bound);
+    });
+
   it('leaves the comparison out when asked', async () => {
     const spec = { ...DEFAULT_SPEC, groupSize: 64 };
     const full = await runQuantizer(engine, problemOf({}), spec);
