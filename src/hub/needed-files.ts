@@ -1,5 +1,6 @@
-import { FormatError } from '../core/errors.js';
+import { FormatError, UserError } from '../core/errors.js';
 import { isJsonObject } from '../io/json.js';
+import { listOffenders } from '../io/list-offenders.js';
 import { relativeNameProblem } from '../io/relative-name.js';
 
 export const INDEX_FILE = 'model.safetensors.index.json';
@@ -19,8 +20,9 @@ export function chooseSideFiles(paths: readonly string[]): string[] {
 
 /**
  * The weight files to fetch: model.safetensors, else the shards that the index names, else every .safetensors file at the
- * top but Mistral's second copy (consolidated). `readIndex` delivers the index's text.
- * FormatError when the index cannot be read; absent shards are left to whoever opens the checkpoint.
+ * top but Mistral's second copy (consolidated); where there is none of these, the one GGUF model (all its parts) or the 4-bit
+ * ONNX model. `readIndex` delivers the index's text. FormatError when the index cannot be read; UserError for a choice of
+ * several GGUF models; absent shards are left to whoever opens the checkpoint.
  */
 export async function chooseWeightFiles(
   paths: readonly string[],
@@ -31,7 +33,24 @@ export async function chooseWeightFiles(
     const shards = new Set(shardNames(await readIndex()));
     return [INDEX_FILE, ...paths.filter((path) => shards.has(path))];
   }
-  return paths.filter((path) => /^[^/]+\.safetensors$/.test(path) && !path.startsWith('consolidated'));
+  const plain = paths.filter((path) => /^[^/]+\.safetensors$/.test(path) && !path.startsWith('consolidated'));
+  return plain.length > 0 ? plain : chooseContainer(paths);
+}
+
+const GGUF_PART = /-\d{5}-of-(\d{5})\.gguf$/;
+/** The names that transformers.js gives to models of 4 bits, with their external data. */
+const ONNX_MODELS = ['onnx/model_q4.onnx', 'onnx/model_q4f16.onnx'];
+
+function chooseContainer(paths: readonly string[]): string[] {
+  const ggufs = paths.filter((path) => path.endsWith('.gguf'));
+  const models = new Set(ggufs.map((path) => path.replace(GGUF_PART, '-of-$1.gguf')));
+  if (models.size === 1) return ggufs;
+  if (models.size > 1)
+    throw new UserError(`the repository holds ${models.size} GGUF models:${listOffenders(ggufs)}`, {
+      advice: 'download the one you want and give its path',
+    });
+  const onnx = ONNX_MODELS.find((path) => paths.includes(path));
+  return onnx === undefined ? [] : paths.filter((path) => path === onnx || path.startsWith(`${onnx}_data`));
 }
 
 function shardNames(indexText: string): string[] {
