@@ -151,7 +151,7 @@ function addGridOptions(command: Command): void {
     .addOption(
       new Option(
         '--range <rule>',
-        'how a group finds its range (default: mse for gguf blocks, else minmax)',
+        'how a group finds its range (default: mse for gptq on gguf blocks, else minmax)',
       ).choices(['minmax', 'mse']),
     )
     .option(

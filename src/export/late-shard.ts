@@ -20,6 +20,7 @@ import type {
   PlannedLinear,
   PlannedWriter,
 } from './output-format.js';
+import { plannedLinears } from './output-format.js';
 
 export interface LateTensor {
   readonly name: string;
@@ -55,10 +56,6 @@ export function createLateFolderFormat(format: LateFolderFormat): OutputFormat {
       };
     },
   };
-}
-
-function plannedLinears(model: ModelToWrite): PlannedLinear[] {
-  return model.items.flatMap((item) => (item.kind === 'linear' ? [item.linear] : []));
 }
 
 /** What the writer of the other shards has written, as far as the index needs it. */

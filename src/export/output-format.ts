@@ -92,6 +92,11 @@ export interface ModelToWrite {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** The linears that will be written quantized, in order. */
+export function plannedLinears({ items }: Pick<ModelToWrite, 'items'>): PlannedLinear[] {
+  return items.flatMap((item) => (item.kind === 'linear' ? [item.linear] : []));
+}
+
 /** Receives one dense tensor front to back, in chunks that are whole elements. */
 export interface DenseSink {
   append(bytes: Uint8Array): Promise<void>;

@@ -8,7 +8,7 @@ import type { ModelConfig } from '../model/types.js';
 import type { QuantSpec } from '../quant/records.js';
 import { groupSizeProblem, shapeProblems } from '../quant/shape.js';
 import type { SkippedRecord } from '../report/quantize-report.js';
-import type { QuantizeSettings, ResolvedGrid } from './quantize-settings.js';
+import type { Method, QuantizeSettings, ResolvedGrid } from './quantize-settings.js';
 import { isCodebook } from './quantize-settings.js';
 import type { LinearSite } from './required-tensors.js';
 import { headLinear, layerLinears } from './required-tensors.js';
@@ -112,16 +112,19 @@ function planLinear(site: LinearSite, { settings, formats, grid, sourceDType }: 
     order: settings.order,
     staticGroups: settings.staticGroups,
     damp: settings.damp,
-    range: method === 'hqq' ? 'hqq' : (settings.range ?? usualRange(own)),
+    range: method === 'hqq' ? 'hqq' : (settings.range ?? usualRange(method, own)),
     refine: settings.refine,
     minZero: 0,
   };
   return { ...base, grid: gridOfSpec(spec, site), spec };
 }
 
-/** Block grids without a zero point of their own gain by a search; measured in quant/README.md. */
-function usualRange({ rule }: GridSpec): 'minmax' | 'mse' {
-  return rule === 'signed' || rule === 'min' ? 'mse' : 'minmax';
+/**
+ * Under GPTQ, signed scales and minima gain by a search (quant/README.md); round to nearest keeps llama.cpp's own ranges, and
+ * with them the speed of one pass.
+ */
+function usualRange(method: Method, { rule }: GridSpec): 'minmax' | 'mse' {
+  return method === 'gptq' && (rule === 'signed' || rule === 'min') ? 'mse' : 'minmax';
 }
 
 /** A linear goes to the engine whole, in the checkpoint's dtype. */

@@ -26,7 +26,7 @@ export interface QuantizeSettings {
   readonly order: QuantSpec['order'];
   readonly staticGroups: boolean;
   readonly damp: number;
-  /** Undefined: mse for grids of signed scales or real minima (GGUF's Q4_0, Q4_1 …), else minmax. */
+  /** Undefined: mse for gptq on grids of signed scales or real minima (GGUF's Q4_0, Q4_1 …), else minmax. */
   readonly range?: 'minmax' | 'mse' | undefined;
   readonly refine: number;
   /** Calibration windows. */

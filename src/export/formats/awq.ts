@@ -8,7 +8,8 @@ import { listOffenders } from '../../io/list-offenders.js';
 import { patchedConfigText } from '../config-text.js';
 import { createFolderFormat } from '../folder-format.js';
 import type { LinearShape, ModelToWrite, OutputFormat, PlannedLinear } from '../output-format.js';
-import { commonGroupSize, plannedLinears } from './gptq-config.js';
+import { commonGroupSize } from './gptq-config.js';
+import { plannedLinears } from '../output-format.js';
 
 /** What GPTQModel's kernels take, through which transformers loads AWQ. */
 const LOADER_GROUP_SIZES: readonly number[] = [-1, 16, 32, 64, 128];

@@ -17,7 +17,7 @@ import { patchedConfigText } from '../config-text.js';
 import { createLateFolderFormat } from '../late-shard.js';
 import type { LateTensor } from '../late-shard.js';
 import type { ModelToWrite, OutputFormat, PlannedLinear } from '../output-format.js';
-import { plannedLinears } from './gptq-config.js';
+import { plannedLinears } from '../output-format.js';
 
 /** A state of double quantization and its entries in header and index. */
 const STATE_BYTES = 600;

@@ -1,7 +1,7 @@
 import { Bug } from '../../core/errors.js';
 import { PACK_QUANTIZED } from '../../formats/compressed-tensors/compressed-tensors-config.js';
 import type { ModelToWrite, PlannedLinear } from '../output-format.js';
-import { plannedLinears } from './gptq-config.js';
+import { plannedLinears } from '../output-format.js';
 
 interface Weights {
   readonly num_bits: number;

@@ -13,7 +13,7 @@ import { patchedConfigText } from '../config-text.js';
 import { createFolderFormat } from '../folder-format.js';
 import type { LinearShape, ModelToWrite, OutputFormat, PlannedLinear } from '../output-format.js';
 import { compressedTensorsConfig, compressedTensorsGroups } from './compressed-tensors-config.js';
-import { plannedLinears } from './gptq-config.js';
+import { plannedLinears } from '../output-format.js';
 
 /**
  * compressed-tensors, "pack-quantized": W4A16 and W8A16 by group or channel. Scales are stored in the narrowest dtype that

@@ -1,5 +1,6 @@
 import type { GptqCheckpointFormat } from '../../formats/gptq/gptq-layer.js';
-import type { ModelToWrite, PlannedLinear } from '../output-format.js';
+import type { ModelToWrite } from '../output-format.js';
+import { plannedLinears } from '../output-format.js';
 
 /**
  * The object for config.json's `quantization_config` and for quantize_config.json. Both spellings of renamed keys are
@@ -43,10 +44,6 @@ export function gptqQuantizationConfig(
       refine,
     },
   };
-}
-
-export function plannedLinears(model: ModelToWrite): PlannedLinear[] {
-  return model.items.flatMap((item) => (item.kind === 'linear' ? [item.linear] : []));
 }
 
 export function quantizedNames(model: ModelToWrite): string[] {

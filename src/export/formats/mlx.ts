@@ -9,6 +9,7 @@ import type { JsonObject } from '../../io/json.js';
 import { jsonText, patchedConfigText } from '../config-text.js';
 import { createFolderFormat } from '../folder-format.js';
 import type { LinearShape, ModelToWrite, OutputFormat, PlannedLinear } from '../output-format.js';
+import { plannedLinears } from '../output-format.js';
 
 /** Folders for mlx-lm: affine codes with real offsets, groups of 32, 64 or 128 columns. */
 export function mlxFormat(): OutputFormat {
@@ -125,7 +126,7 @@ type Settings = Record<string, unknown>;
 
 /** The commonest grid as default, modules on another by name, false for tables and linears that stay dense. */
 function quantizationSettings({ items }: ModelToWrite): Settings {
-  const linears = items.flatMap((item) => (item.kind === 'linear' ? [item.linear] : []));
+  const linears = plannedLinears({ items });
   const defaults = commonest(linears.map(({ grid }) => affine(grid)));
   const modules = items.flatMap((item): [string, unknown][] => {
     if (item.kind === 'dense') {

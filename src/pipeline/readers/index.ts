@@ -1,5 +1,6 @@
 import { FormatError, UserError } from '../../core/errors.js';
 import { isAwqConfig } from '../../formats/awq/awq-config.js';
+import { isMlxConfig } from '../../formats/mlx/mlx-config.js';
 import type { Checkpoint } from '../../formats/safetensors/checkpoint.js';
 import type { JsonObject } from '../../io/json.js';
 import { describeJson, isJsonObject } from '../../io/json.js';
@@ -23,7 +24,8 @@ export async function openQuantizedReader(
   file: string,
   signal?: AbortSignal,
 ): Promise<QuantizedReader | undefined> {
-  const quantization = config.quantization_config ?? config.quantization;
+  if (isMlxConfig(config)) return openMlxReader(config, checkpoint, file);
+  const quantization = config.quantization_config;
   if (quantization === undefined || quantization === null) return undefined;
   if (!isJsonObject(quantization))
     throw new FormatError(`quantization_config: an object expected, ${describeJson(quantization)} found`, {
@@ -32,9 +34,6 @@ export async function openQuantizedReader(
   const method = quantization.quant_method ?? quantization.method;
   // AutoAWQ's first folders name no method.
   if (method === undefined && isAwqConfig(quantization)) return openAwqReader(quantization, checkpoint, file);
-  // mlx-lm writes no method, but its own key beside the common one.
-  if (method === undefined && isJsonObject(config.quantization))
-    return openMlxReader(config, checkpoint, file);
   switch (method) {
     case 'gptq':
       return openGptqReader(quantization, checkpoint, file);
