@@ -42,6 +42,7 @@ const OURS: readonly { readonly name: string; readonly model: string; readonly f
       model: BUNDLED,
       flags: ['--asym', '--act-order', '--static-groups', '--group-size', '64'],
     },
+    { name: 'made by AWQ itself: norms and rows folded', model: BUNDLED, flags: ['--method', 'awq'] },
     { name: 'with biases', model: join(TINY, 'qwen2'), flags: ['--asym', '--group-size', '32'] },
     {
       name: 'an untied head',
