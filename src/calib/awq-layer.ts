@@ -13,7 +13,15 @@ import { asMatrix } from '../engine/tensor.js';
 import type { Tensor } from '../engine/tensor.js';
 import { freeLinearWeight } from '../model/index.js';
 import type { Block, InputSource, LinearGroup, LinearSlot } from '../model/index.js';
-import { exactForm, freeHessian, quantizeLinear, roundingLoss, searchInputScales } from '../quant/index.js';
+import {
+  canClip,
+  exactForm,
+  freeHessian,
+  quantizeLinear,
+  roundingLoss,
+  searchClip,
+  searchInputScales,
+} from '../quant/index.js';
 import type { Hessian, QuantSpec } from '../quant/index.js';
 import type { CalibratedLinear, QuantizeLayerOptions } from './quantize-layer.js';
 import { advanceBlock, gatherHessian } from './quantize-layer.js';
@@ -181,12 +189,18 @@ async function quantizeScaled(
 ): Promise<CalibratedLinear> {
   const { name, outFeatures, inFeatures, weight } = slot;
   const { hessian, factors } = scaling;
+  // As in AWQ's code, queries and keys are not clipped: their products are too sensitive.
+  const clips = canClip(spec, inFeatures) && !/\.[qk]_proj$/.test(name);
+  const grid = clips
+    ? await searchClip(engine, { weight: denseWeight(slot), factors, hessian, spec })
+    : undefined;
   const { weight: quantized, stats } = await quantizeLinear(engine, {
     name,
     weight,
     outFeatures,
     inFeatures,
     spec,
+    ...(grid === undefined ? {} : { grid }),
     compare: false,
   });
   const restore = (x: Tensor): void => {

@@ -3,6 +3,7 @@ export { quantizeCodebookLinear } from './codebook.js';
 export type { DenseRuns, QuantizeCodebookOptions } from './codebook.js';
 export { restoreAbsmax } from './double-quantize.js';
 export type { NestedAbsmax } from './double-quantize.js';
+export { canClip, searchClip } from './awq-clip.js';
 export { roundingLoss, searchInputScales } from './awq.js';
 export type { InputScales } from './awq.js';
 export { exactForm } from './quadratic-form.js';

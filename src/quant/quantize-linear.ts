@@ -16,6 +16,7 @@ import { factorError, factorHessian } from './damping-ladder.js';
 import type { FactorFailure } from './damping-ladder.js';
 import { gptqScratchBytes } from './gptq.js';
 import { planGroups } from './group-map.js';
+import type { GroupGrid } from './fixed-grid.js';
 import type { GroupMap } from './group-map.js';
 import type { Hessian } from './hessian.js';
 import { quantizeRows } from './quantize-rows.js';
@@ -46,6 +47,8 @@ export interface QuantizeLinearOptions {
   readonly allowRtnFallback?: boolean;
   /** Also work out rtnLoss and relativeOutputError (two thirds of the matrix products). Default true. */
   readonly compare?: boolean;
+  /** For rtn: scales and zeros to round onto, in place of ranges of its own. */
+  readonly grid?: GroupGrid;
   /** Working memory to aim at, bytes; the result does not depend on it. */
   readonly workBytes?: number;
 }
@@ -100,7 +103,8 @@ export async function quantizeLinear(
         method === 'gptq' ? curvature?.factor : undefined,
         inFeatures,
       ),
-      tensorGrid: spec.perTensor === true ? await tensorRange(engine, weight, spec) : undefined,
+      fixedGrid:
+        options.grid ?? (spec.perTensor === true ? await tensorRange(engine, weight, spec) : undefined),
       compare: options.compare !== false,
     };
     const blocks = createBlocks(options, scope);

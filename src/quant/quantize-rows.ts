@@ -9,6 +9,7 @@ import { TensorScope } from '../engine/panels.js';
 import { asMatrix } from '../engine/tensor.js';
 import type { MatrixView, Tensor } from '../engine/tensor.js';
 import type { Factor } from './factor.js';
+import type { GroupGrid } from './fixed-grid.js';
 import { gptqRows, importanceFrom } from './gptq.js';
 import type { GptqRows } from './gptq.js';
 import type { GroupMap } from './group-map.js';
@@ -21,7 +22,6 @@ import { refineRows } from './refine.js';
 import type { RowChunk } from './row-chunks.js';
 import { weightRows } from './row-chunks.js';
 import { rtnRows } from './rtn.js';
-import type { TensorGrid } from './tensor-range.js';
 
 /** A Hessian with its factor, or neither (data-free). */
 export interface Curvature {
@@ -46,8 +46,8 @@ export interface RowsJob {
   readonly positionOf: Tensor;
   /** f32 [K], in processing order: what an error in a column costs GPTQ; undefined where no range asks for it. */
   readonly costs: Tensor | undefined;
-  /** Set where the whole matrix shares one scale and zero. */
-  readonly tensorGrid: TensorGrid | undefined;
+  /** Set where scales and zeros are made before. */
+  readonly fixedGrid: GroupGrid | undefined;
   /** Whether to work out rtnLoss and energy besides the loss. */
   readonly compare: boolean;
 }
@@ -138,10 +138,10 @@ async function rangeRows(
         blocks: blocks === undefined ? undefined : scope.create(blocks.shape, 'rtn super-blocks'),
       }
     : target.grid;
-  if (job.tensorGrid !== undefined) {
-    const { scale, zero } = job.tensorGrid;
-    engine.write(grid.scales, new Float32Array(chunk.rows).fill(scale));
-    engine.write(grid.zeros, new Float32Array(chunk.rows).fill(zero));
+  if (job.fixedGrid !== undefined) {
+    const [from, to] = [chunk.first * map.groups, (chunk.first + chunk.rows) * map.groups];
+    engine.write(grid.scales, job.fixedGrid.scales.subarray(from, to));
+    engine.write(grid.zeros, job.fixedGrid.zeros.subarray(from, to));
   } else if (!dynamic || job.compare)
     rangeGroups(engine, {
       spec,

@@ -3,22 +3,17 @@ import { Bug } from '../core/errors.js';
 import type { Engine, HostArray } from '../engine/engine.js';
 import { elementCount } from '../engine/tensor.js';
 import type { Tensor } from '../engine/tensor.js';
+import type { GroupGrid } from './fixed-grid.js';
 import type { QuantSpec } from './records.js';
-
-/** One scale and zero for a whole matrix. */
-export interface TensorGrid {
-  readonly scale: number;
-  readonly zero: number;
-}
 
 /** Elements read back at a time. */
 const WINDOW_ELEMS = 2 ** 22;
 
 /**
- * The min-max grid of a whole dense weight (per-tensor granularity). The extremes are found on the host; the engine then
+ * The min-max grid of a whole dense weight [N, K] (per-tensor granularity), the same for every row. The extremes are found on the host; the engine then
  * makes the grid of a matrix that holds nothing else, so that the rules stand in one place.
  */
-export async function tensorRange(engine: Engine, weight: Tensor, spec: QuantSpec): Promise<TensorGrid> {
+export async function tensorRange(engine: Engine, weight: Tensor, spec: QuantSpec): Promise<GroupGrid> {
   const { low, high } = await extremes(engine, weight);
   const { rule, bits, minZero } = spec;
   if (rule !== 'symmetric' && rule !== 'asymmetric')
@@ -33,7 +28,8 @@ export async function tensorRange(engine: Engine, weight: Tensor, spec: QuantSpe
     });
     const [scale] = await engine.read(scales);
     const [zero] = await engine.read(zeros);
-    return { scale, zero };
+    const rows = weight.shape[0];
+    return { scales: new Float32Array(rows).fill(scale), zeros: new Float32Array(rows).fill(zero) };
   } finally {
     engine.free(w, scales, zeros);
   }
