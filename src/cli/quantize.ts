@@ -76,7 +76,7 @@ export function addQuantize(program: Command, run: VerbRunner): void {
     .addOption(
       new Option(
         '--format <names>',
-        `what is written, one or several by commas (codes are computed once; several write OUT/NAME/ each): ${FORMAT_NAMES.filter((name) => name !== 'gguf-f16').join(' ')} (default: bitsandbytes for nf4 and fp4, awq for awq, else gptq, or gptq_v2 where asymmetric)`,
+        `what is written, one or several by commas (codes are computed once; several write OUT/NAME/ each): ${FORMAT_NAMES.filter((name) => name !== 'gguf-f16').join(' ')} (default: bitsandbytes for nf4 and fp4, awq for awq, mlx for hqq, else gptq, or gptq_v2 where asymmetric)`,
       ).argParser(parseList(FORMAT_NAMES)),
     )
     .option(
@@ -283,8 +283,8 @@ function refuseMisplaced(flags: QuantizeFlags): void {
       'uses no calibration',
       '--method gptq',
     );
-  if (method === 'hqq')
-    refuse(misplaced([['--range', flags.range !== undefined]]), 'fits its own', '--method rtn');
+  if (method === 'hqq' || method === 'awq')
+    refuse(misplaced([['--range', flags.range !== undefined]]), 'finds its own ranges', '--method rtn');
   if (isCodebook(method))
     refuse(
       misplaced([
