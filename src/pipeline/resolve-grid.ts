@@ -12,6 +12,10 @@ export function resolveFormats(settings: QuantizeSettings): OutputFormat[] {
   const names = settings.formats.length > 0 ? settings.formats : [usualFormat(settings)];
   const twice = names.find((name, i) => names.indexOf(name) < i);
   if (twice !== undefined) throw new UserError(`format ${twice} is asked for twice`);
+  if (names.includes('gguf-f16'))
+    throw new UserError('gguf-f16 holds 16-bit weights: there is nothing to quantize', {
+      advice: 'halfbyte convert MODEL --to gguf-f16 --out DIR writes it',
+    });
   return names.map(outputFormat);
 }
 

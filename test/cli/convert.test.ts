@@ -102,6 +102,16 @@ describe('a grid that the target cannot hold', () => {
     expect(refused.stderr).toMatch(/14 linears cannot be quantized.*q_proj: .*awq/s);
   });
 
+  it('is not asked of formats of 16-bit numbers: that is what convert is for', async () => {
+    const args = ['--format', 'gguf-f16', '--device', 'cpu'];
+    const refused = await runCli(['quantize', tiny('llama'), '--out', out(), ...args]);
+    expect(refused.code).toBe(2);
+    expect(refused.stderr).toMatch(/nothing to quantize\n.*convert MODEL --to gguf-f16/);
+    const report = await json('convert', tiny('llama'), '--to', 'gguf-f16', '--out', join(work, 'f16'));
+    const verify = report.verify as Verify;
+    expect(verify.evaluation?.reference?.kld.mean).toBeLessThan(1e-6);
+  }, 60_000);
+
   it('is not made from 16-bit numbers: that is what quantize is for', async () => {
     const refused = await runCli([
       'convert',
