@@ -205,7 +205,12 @@ async function* convertParts({
     const record = await quantized.read(module, signal);
     if (plan.kind === 'expand')
       yield { kind: 'dense', name: `${module}.weight`, bytes: expandRows(record, plainDType) };
-    else yield finishedLinear(module, await packAnew(record, plan, model.quantizeRows), plan.kind);
+    else
+      yield finishedLinear(
+        module,
+        await packAnew(record, plan, { engine: options.engine, ...model }),
+        plan.kind,
+      );
   }
   onProgress?.({ stage: 'convert', done: conversions.length, total: conversions.length });
 }
@@ -213,9 +218,9 @@ async function* convertParts({
 async function packAnew(
   record: QuantizedLinear,
   plan: Conversion['plan'],
-  quantizeRows: QuantizeRows,
+  means: { readonly engine: Engine; readonly quantizeRows: QuantizeRows },
 ): Promise<QuantizedLinear> {
-  return plan.kind === 'requantize' ? requantize(record, plan.spec, quantizeRows) : record;
+  return plan.kind === 'requantize' ? requantize(record, plan.spec, means) : record;
 }
 
 function finishedLinear(name: string, linear: QuantizedLinear, kind: 'keep' | 'requantize'): FinishedPart {

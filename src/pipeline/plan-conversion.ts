@@ -1,12 +1,13 @@
 import { gridOf, gridText } from '../core/describe-grid.js';
 import { UserError } from '../core/errors.js';
-import type { Grid, GridSpec } from '../core/quantized-linear.js';
+import type { Grid } from '../core/quantized-linear.js';
 import { outputFormat } from '../export/formats/index.js';
 import type { LinearShape, OutputFormat } from '../export/output-format.js';
 import { FORMAT_NAMES } from '../export/output-format.js';
 import { listOffenders } from '../io/list-offenders.js';
 import { EMBEDDING_NAME, HEAD_NAME } from '../model/index.js';
 import type { QuantizedReader } from './quantized-reader.js';
+import type { RequantizeTarget } from './requantize.js';
 import { findTarget } from './requantize.js';
 
 /** A quantized module of the source, and what becomes of it. */
@@ -19,7 +20,7 @@ export interface Conversion {
     | { readonly kind: 'keep' }
     /** Plain numbers, in a format (or for a table of a format) that has no codes. */
     | { readonly kind: 'expand' }
-    | { readonly kind: 'requantize'; readonly spec: GridSpec };
+    | { readonly kind: 'requantize'; readonly spec: RequantizeTarget['spec'] };
 }
 
 export interface PlanConversionsOptions {

@@ -91,6 +91,10 @@ describe('a grid that the target cannot hold', () => {
     const anew = join(work, 'anew');
     const report = await json('convert', nf4, '--to', 'gptq_v2', '--out', anew, '--requantize');
     expect(report.requantized).toHaveLength(14);
+    const back = await json(
+      ...['convert', anew, '--to', 'bitsandbytes', '--out', join(work, 'back'), '--requantize'],
+    );
+    expect(back.requantized).toHaveLength(14);
     const verify = report.verify as Verify;
     expect(verify.evaluation?.reference?.kld.mean).toBeGreaterThan(0);
   }, 60_000);
