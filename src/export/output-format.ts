@@ -109,7 +109,10 @@ export interface ModelWriter {
   readonly expectedBytes: number;
   /** Stored bits per weight over quantized and skipped linears of the decoder layers (and the head where quantized). */
   readonly bitsPerWeight: number;
-  /** What a loader of this output will not read or does differently; for notices, the model card and the report. */
+  /**
+   * What a loader of this output will not read or does differently; for notices, the model card and the report. Writing may
+   * add to it, so whoever records it reads it after `finish`.
+   */
   readonly notes: readonly string[];
   dense(name: string): Promise<DenseSink>;
   linear(name: string, linear: QuantizedLinear): Promise<void>;

@@ -36,7 +36,7 @@ import { planConversions } from './plan-conversion.js';
 import { createQuantizeRows } from './quantize-table-rows.js';
 import { requantize } from './requantize.js';
 import { describeSource } from './source-record.js';
-import { writeModel } from './write-model.js';
+import { tellLateNotes, writeModel } from './write-model.js';
 import { copiedFiles, writeSideFiles } from './write-side-files.js';
 
 export interface ConvertModelOptions {
@@ -68,6 +68,8 @@ export interface ConvertReport {
   readonly requantized: readonly string[];
   /** Modules written as plain numbers, because the target has no codes for them. */
   readonly expanded: readonly string[];
+  /** What a loader will not read or does differently, and what rounding cost beyond the codes. */
+  readonly notes: readonly string[];
 }
 
 interface ConvertJob {
@@ -95,10 +97,12 @@ export async function convertModel(options: ConvertModelOptions): Promise<Conver
   const createHasher = host.createHasher ?? createSha256;
   const folder = withHashes(await options.openOutput(writer.expectedBytes), createHasher);
   const layers: LayerRecord[] = [];
+  let notes = writer.notes;
   const out = await writeOutputFolder(folder, async () => {
+    const opened = await writer.open(folder);
     await writeModel({
       items: job.model.items,
-      writers: [await writer.open(folder)],
+      writers: [opened],
       checkpoint: job.opened.checkpoint,
       replaced: new Set(modulesOf(job, 'expand').map((module) => `${module}.weight`)),
       parts: convertParts(job),
@@ -106,7 +110,10 @@ export async function convertModel(options: ConvertModelOptions): Promise<Conver
       signal,
     });
     const source = await describeSource({ ...options, opened: job.opened, createHasher });
-    const record = makeRecord(job, { ...writer, source, layers });
+    tellLateNotes([writer], [opened], options.onNotice);
+    notes = opened.notes;
+    const { bitsPerWeight } = writer;
+    const record = makeRecord(job, { notes, bitsPerWeight, source, layers });
     const weightBytes = writer.expectedBytes;
     await writeSideFiles({ opened: job.opened, format, weightBytes, folder, record, signal });
   });
@@ -119,6 +126,7 @@ export async function convertModel(options: ConvertModelOptions): Promise<Conver
     kept: modulesOf(job, 'keep').length,
     requantized: modulesOf(job, 'requantize'),
     expanded: modulesOf(job, 'expand'),
+    notes,
   };
 }
 

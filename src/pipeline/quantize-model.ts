@@ -10,7 +10,7 @@ import type { Engine } from '../engine/engine.js';
 import type { HashingFolder } from '../export/hashing-folder.js';
 import { withHashes } from '../export/hashing-folder.js';
 import { planItems } from '../export/model-items.js';
-import type { ModelItem, OutputFormat, PlannedWriter } from '../export/output-format.js';
+import type { ModelItem, ModelWriter, OutputFormat, PlannedWriter } from '../export/output-format.js';
 import { createSha256 } from '../export/sha256.js';
 import type { ResolvedModel } from '../hub/index.js';
 import type { ByteSource } from '../io/byte-source.js';
@@ -40,7 +40,7 @@ import { canStream, streamDataFree } from './stream-data-free.js';
 import { streamed } from './streamed-model.js';
 import { createStopwatch } from './stopwatch.js';
 import type { Stopwatch } from './stopwatch.js';
-import { writeModel } from './write-model.js';
+import { tellLateNotes, writeModel } from './write-model.js';
 import { copiedFiles, writeSideFiles } from './write-side-files.js';
 
 export interface CalibrationText {
@@ -101,7 +101,7 @@ export async function quantizeModel(options: QuantizeModelOptions): Promise<Quan
   const expectedBytes = job.outputs.reduce((sum, { writer }) => sum + writer.expectedBytes, 0);
   const folder = await options.openOutput(expectedBytes);
   const createHasher = host.createHasher ?? createSha256;
-  const layers: LayerRecord[] = [];
+  let written: Written = { layers: [], notes: [] };
   const out = await writeOutputFolder(folder, async () => {
     clock.begin('hash');
     const source = await describeSource({ ...options, opened: job.opened, createHasher });
@@ -109,7 +109,7 @@ export async function quantizeModel(options: QuantizeModelOptions): Promise<Quan
     const folders = job.outputs.map(({ format }) =>
       withHashes(job.outputs.length === 1 ? folder : subFolder(folder, format.name), createHasher),
     );
-    layers.push(...(await writeWeights(job, folders)));
+    written = await writeWeights(job, folders);
     clock.begin('finish');
     for (const [i, { format, writer }] of job.outputs.entries())
       await writeSideFiles({
@@ -117,13 +117,13 @@ export async function quantizeModel(options: QuantizeModelOptions): Promise<Quan
         format,
         weightBytes: writer.expectedBytes,
         folder: folders[i],
-        record: makeRecord(job, job.outputs[i], { source, layers }),
+        record: makeRecord(job, i, { source, ...written }),
         signal: options.signal,
       });
     throwIfAborted(options.signal);
   });
   clock.stop();
-  return makeReport(job, { out, layers, clock });
+  return makeReport(job, { out, clock, ...written });
 }
 
 async function planJob(options: QuantizeModelOptions): Promise<QuantizeJob> {
@@ -178,10 +178,16 @@ async function readCalibration(
   });
 }
 
-async function writeWeights(job: QuantizeJob, folders: readonly HashingFolder[]): Promise<LayerRecord[]> {
+interface Written {
+  readonly layers: readonly LayerRecord[];
+  /** Of each output, what its writer found while writing included. */
+  readonly notes: readonly (readonly string[])[];
+}
+
+async function writeWeights(job: QuantizeJob, folders: readonly HashingFolder[]): Promise<Written> {
   const { options, opened, items, outputs, replaced } = job;
   const layers: LayerRecord[] = [];
-  const writers = [];
+  const writers: ModelWriter[] = [];
   for (const [i, { writer }] of outputs.entries()) writers.push(await writer.open(folders[i]));
   await writeModel({
     items,
@@ -192,7 +198,12 @@ async function writeWeights(job: QuantizeJob, folders: readonly HashingFolder[])
     onLinear: (part) => layers.push(makeLayerRecord(part)),
     signal: options.signal,
   });
-  return layers;
+  tellLateNotes(
+    outputs.map(({ writer }) => writer),
+    writers,
+    options.onNotice,
+  );
+  return { layers, notes: writers.map(({ notes }) => notes) };
 }
 
 function produceParts(job: QuantizeJob): AsyncGenerator<FinishedPart, void, undefined> {
@@ -216,10 +227,11 @@ function produceParts(job: QuantizeJob): AsyncGenerator<FinishedPart, void, unde
 
 function makeRecord(
   job: QuantizeJob,
-  { format, writer }: PlannedOutput,
-  { source, layers }: { readonly source: SourceRecord; readonly layers: readonly LayerRecord[] },
+  index: number,
+  { source, layers, notes }: Written & { readonly source: SourceRecord },
 ): Omit<RunRecord, 'files'> {
   const { options, plan, calibration, outputs } = job;
+  const { format, writer } = outputs[index];
   const { settings, engine, host } = options;
   const text = options.calibration;
   return {
@@ -233,7 +245,7 @@ function makeRecord(
       calibration: text?.isDefault === true ? undefined : text?.label,
     }),
     format: format.name,
-    notes: writer.notes,
+    notes: notes[index],
     source,
     settings: flatSettings(settings, plan.grid),
     calibration: calibration?.record ?? null,
@@ -244,20 +256,20 @@ function makeRecord(
   };
 }
 
-interface Outcome {
+interface Outcome extends Written {
   readonly out: string;
-  readonly layers: readonly LayerRecord[];
   readonly clock: Stopwatch;
 }
 
-function makeReport(job: QuantizeJob, { out, layers, clock }: Outcome): QuantizeReport {
+function makeReport(job: QuantizeJob, { out, layers, notes, clock }: Outcome): QuantizeReport {
   const { options, plan, outputs } = job;
   const { engine, host, settings } = options;
-  const written: OutputRecord[] = outputs.map(({ format, writer }) => ({
+  const written: OutputRecord[] = outputs.map(({ format, writer }, i) => ({
     format: format.name,
     out: outputs.length === 1 ? out : `${out}/${format.name}`,
     bytes: writer.expectedBytes,
     bitsPerWeight: writer.bitsPerWeight,
+    notes: notes[i],
   }));
   return {
     out,

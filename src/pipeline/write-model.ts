@@ -1,6 +1,7 @@
 import { throwIfAborted } from '../core/abort.js';
 import { DTYPE_BYTES } from '../core/dtype.js';
 import { Bug } from '../core/errors.js';
+import type { NoticeListener } from '../core/progress.js';
 import type { DenseSink, ModelItem, ModelWriter, PlannedDense } from '../export/output-format.js';
 import type { Checkpoint } from '../formats/safetensors/checkpoint.js';
 import { assertFinite } from './check-finite.js';
@@ -18,6 +19,16 @@ export interface WriteModelOptions {
   /** Told about each linear once, as it arrives. */
   readonly onLinear: (linear: FinishedLinear) => void;
   readonly signal?: AbortSignal | undefined;
+}
+
+/** Tells what writers found only while writing; what they knew before is told before. */
+export function tellLateNotes(
+  planned: readonly Pick<ModelWriter, 'notes'>[],
+  writers: readonly ModelWriter[],
+  onNotice: NoticeListener | undefined,
+): void {
+  const known = new Set(planned.flatMap(({ notes }) => notes));
+  for (const note of new Set(writers.flatMap(({ notes }) => notes))) if (!known.has(note)) onNotice?.(note);
 }
 
 /**

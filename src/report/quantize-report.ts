@@ -47,6 +47,8 @@ export interface OutputRecord {
   readonly bytes: number;
   /** Stored bits (codes, scales, zeros, group index; skipped ones as they are) per weight of the planned linears. */
   readonly bitsPerWeight: number;
+  /** What a loader will not read or does differently, and what rounding cost beyond the codes. */
+  readonly notes: readonly string[];
 }
 
 /** What `quantize --json` prints. Keys up to `adapter` are a contract with scripts. */

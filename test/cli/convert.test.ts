@@ -114,6 +114,10 @@ describe('a grid that the target cannot hold', () => {
     const report = await json('convert', tiny('llama'), '--to', 'gguf-f16', '--out', join(work, 'f16'));
     const verify = report.verify as Verify;
     expect(verify.evaluation?.reference?.kld.mean).toBeLessThan(1e-6);
+    // Only writing tells how many: the report and the record must have heard of it.
+    expect(report.notes).toEqual([expect.stringMatching(/^\d+ of \d+ bfloat16 weights lie below 8e-6/)]);
+    const record = JSON.parse(readFileSync(join(work, 'f16/halfbyte.json'), 'utf8')) as { notes: string[] };
+    expect(record.notes).toEqual(report.notes);
   }, 60_000);
 
   it('is not made from 16-bit numbers: that is what quantize is for', async () => {
