@@ -11,6 +11,20 @@ export interface ModelCardOptions {
   readonly card: ModelCardFacts;
 }
 
+/** How transformers loads a folder, and what it needs for that. */
+export function transformersLoading(needs: string): string {
+  return [
+    '```python',
+    'from transformers import AutoModelForCausalLM, AutoTokenizer',
+    '',
+    'model = AutoModelForCausalLM.from_pretrained("path/to/this/folder")',
+    'tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")',
+    '```',
+    '',
+    needs,
+  ].join('\n');
+}
+
 /** README.md: front matter for the Hub, what was done, the exact command, and how to load the folder. */
 export function modelCard(options: ModelCardOptions): string {
   const { record, card } = options;

@@ -16,6 +16,7 @@ import type { PlannedTensor } from '../../formats/safetensors/shard-plan.js';
 import { patchedConfigText } from '../config-text.js';
 import { createLateFolderFormat } from '../late-shard.js';
 import type { LateTensor } from '../late-shard.js';
+import { transformersLoading } from '../model-card.js';
 import type { ModelToWrite, OutputFormat, PlannedLinear } from '../output-format.js';
 import { plannedLinears } from '../output-format.js';
 
@@ -30,16 +31,9 @@ export function bitsandbytesFormat(): OutputFormat {
     card: {
       tags: ['bitsandbytes'],
       libraryName: 'transformers',
-      loading: [
-        '```python',
-        'from transformers import AutoModelForCausalLM, AutoTokenizer',
-        '',
-        'model = AutoModelForCausalLM.from_pretrained("path/to/this/folder")',
-        'tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")',
-        '```',
-        '',
+      loading: transformersLoading(
         'transformers loads bitsandbytes folders with `pip install bitsandbytes accelerate`; vLLM reads them too.',
-      ].join('\n'),
+      ),
     },
     problems: (grid) =>
       grid.kind === 'codebook'

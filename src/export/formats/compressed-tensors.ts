@@ -11,6 +11,7 @@ import type { PlannedTensor } from '../../formats/safetensors/shard-plan.js';
 import { bytesOf } from '../../io/byte-views.js';
 import { patchedConfigText } from '../config-text.js';
 import { createFolderFormat } from '../folder-format.js';
+import { transformersLoading } from '../model-card.js';
 import type { LinearShape, ModelToWrite, OutputFormat, PlannedLinear } from '../output-format.js';
 import { compressedTensorsConfig, compressedTensorsGroups } from './compressed-tensors-config.js';
 import { plannedLinears } from '../output-format.js';
@@ -26,16 +27,9 @@ export function compressedTensorsFormat(): OutputFormat {
     card: {
       tags: ['compressed-tensors'],
       libraryName: 'transformers',
-      loading: [
-        '```python',
-        'from transformers import AutoModelForCausalLM, AutoTokenizer',
-        '',
-        'model = AutoModelForCausalLM.from_pretrained("path/to/this/folder")',
-        'tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")',
-        '```',
-        '',
+      loading: transformersLoading(
         'transformers needs `pip install compressed-tensors`; vLLM reads the folder as it is.',
-      ].join('\n'),
+      ),
     },
     problems,
     tensors,

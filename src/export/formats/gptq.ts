@@ -8,6 +8,7 @@ import type { PlannedTensor } from '../../formats/safetensors/shard-plan.js';
 import { bytesOf } from '../../io/byte-views.js';
 import { jsonText, patchedConfigText } from '../config-text.js';
 import { createFolderFormat } from '../folder-format.js';
+import { transformersLoading } from '../model-card.js';
 import type { LinearShape, ModelToWrite, OutputFormat, PlannedLinear } from '../output-format.js';
 import {
   commonGroupSize,
@@ -27,16 +28,9 @@ export function gptqFormat(version: GptqCheckpointFormat): OutputFormat {
     card: {
       tags: ['gptq'],
       libraryName: 'transformers',
-      loading: [
-        '```python',
-        'from transformers import AutoModelForCausalLM, AutoTokenizer',
-        '',
-        'model = AutoModelForCausalLM.from_pretrained("path/to/this/folder")',
-        'tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")',
-        '```',
-        '',
+      loading: transformersLoading(
         'transformers loads GPTQ folders through GPTQModel (`pip install gptqmodel optimum`).',
-      ].join('\n'),
+      ),
     },
     problems: (grid, shape) => gptqProblems(version, grid, shape),
     tensors: gptqTensors,
