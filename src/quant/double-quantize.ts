@@ -30,7 +30,7 @@ export function doubleQuantize(absmax: Float32Array): NestedAbsmax {
     let largest = 0;
     for (let i = start; i < end; i++) largest = Math.max(largest, Math.abs(rest[i]));
     nested[block] = largest;
-    // All equal to the mean: code 0 is as good as any, and it is theirs.
+    // All equal to the mean: any code would do, bitsandbytes stores 0.
     if (largest === 0) continue;
     const inverse = Math.fround(1 / largest);
     for (let i = start; i < end; i++) codes[i] = codeAt[placeOf(Math.fround(rest[i] * inverse))];

@@ -1,6 +1,6 @@
 /**
- * The settings of an AWQ checkpoint as any tool may have written them: `quantization_config` in config.json, with today's
- * keys or AutoAWQ's old ones (w_bit, q_group_size). Sources: AutoAWQ awq/models/_config.py, GPTQModel's
+ * The settings of an AWQ checkpoint as any tool may have written them: `quantization_config` in config.json, with the
+ * keys of transformers or AutoAWQ's first ones (w_bit, q_group_size). Sources: AutoAWQ awq/models/_config.py, GPTQModel's
  * gptqmodel/quantization/config.py, transformers utils/quantization_config.py. Writing is export's.
  */
 import { FormatError } from '../../core/errors.js';
@@ -13,7 +13,7 @@ export interface AwqConfig {
   readonly groupSize: number;
 }
 
-/** Whether these are settings of AWQ, in today's keys or the old ones. */
+/** Whether these are settings of AWQ, in either spelling. */
 export function isAwqConfig(settings: JsonObject): boolean {
   const method = settings.quant_method ?? settings.method;
   if (method !== undefined) return method === 'awq';
